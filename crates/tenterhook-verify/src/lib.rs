@@ -1,0 +1,33 @@
+//! Verify and sign webhook requests the way each provider does.
+//!
+//! Pure: no files, no network, no clock. A request is bytes and headers, the time is an argument, and the answer is
+//! either a [`Verified`] (the only proof of verification there is) or a [`VerifyError`] with a stable [`Reason`].
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`request`] | the request as it is signed: method, URL, headers, exact body bytes |
+//! | [`verifier`] | [`Verifier::verify`], [`Verifier::sign`], [`Verifier::explain`] |
+//! | [`spec`] | the grammar in which a scheme is written, in the catalog and in a user's own config |
+//! | [`scheme`] | a checked scheme, ready to run |
+//! | [`provider`] | the catalog: what is known about each provider |
+//! | [`locate`] | where an id, a type or a timestamp is found in a request |
+//! | [`secret`] | key material that never prints itself |
+//! | [`error`] | why a request was refused, or could not be signed |
+
+pub mod error;
+pub mod locate;
+pub mod provider;
+pub mod request;
+pub mod scheme;
+pub mod secret;
+pub mod spec;
+pub mod verifier;
+
+pub use error::{Reason, SignError, SpecError, VerifyError};
+pub use locate::{Locator, Locators};
+pub use provider::{Provider, catalog};
+pub use request::Request;
+pub use scheme::Scheme;
+pub use secret::Secret;
+pub use spec::SchemeSpec;
+pub use verifier::{Explanation, Verified, Verifier};

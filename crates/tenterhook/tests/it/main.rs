@@ -1,0 +1,1 @@
+//! The integration tests of the gateway, one binary. Each area is a file.
