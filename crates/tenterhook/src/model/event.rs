@@ -1,6 +1,7 @@
 //! An event on its way in: admitted, submitted, answered.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,11 +16,9 @@ use super::time::Timestamp;
 /// The first 16 bytes of a SHA-256.
 pub type Digest16 = [u8; 16];
 
-/// Everything about a verified request that the store keeps. It can be made only from a [`Verified`], so an unverified
-/// request cannot be stored.
+/// Everything about a request that the store keeps, before anybody vouches for it.
 #[derive(Clone, Debug)]
-pub struct Admitted {
-    _proof: (),
+pub struct AdmittedParts {
     /// The source that received it.
     pub source: SourceName,
     /// The provider's name in the catalog, or `custom`.
@@ -50,48 +49,30 @@ pub struct Admitted {
     pub received_at: Timestamp,
 }
 
-/// What [`Admitted::new`] needs besides the proof of verification. Field meanings are those of [`Admitted`].
+/// A request that was verified. It can be made only from a [`Verified`], so an unverified request cannot be stored.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each field has its meaning at `Admitted`")]
-pub struct AdmittedParts {
-    pub source: SourceName,
-    pub provider: String,
-    pub provider_event_id: Option<String>,
-    pub event_type: String,
-    pub key: Option<Digest16>,
-    pub repeat: Option<Digest16>,
-    pub body_digest: Digest16,
-    pub dedupe: DedupePolicy,
-    pub body: Bytes,
-    pub headers: HeaderMap,
-    pub correlation_id: String,
-    pub source_ip: Option<IpAddr>,
-    pub original_url: String,
-    pub received_at: Timestamp,
-}
+pub struct Admitted(AdmittedParts);
 
 impl Admitted {
     /// Takes the proof that `parts.body` was verified.
     #[must_use]
     pub fn new(verified: &Verified<'_>, parts: AdmittedParts) -> Self {
         debug_assert_eq!(verified.request().body, &parts.body[..], "the proof is about another body");
-        Self {
-            _proof: (),
-            source: parts.source,
-            provider: parts.provider,
-            provider_event_id: parts.provider_event_id,
-            event_type: parts.event_type,
-            key: parts.key,
-            repeat: parts.repeat,
-            body_digest: parts.body_digest,
-            dedupe: parts.dedupe,
-            body: parts.body,
-            headers: parts.headers,
-            correlation_id: parts.correlation_id,
-            source_ip: parts.source_ip,
-            original_url: parts.original_url,
-            received_at: parts.received_at,
-        }
+        Self(parts)
+    }
+
+    /// The parts, for whoever stores them.
+    #[must_use]
+    pub fn into_parts(self) -> AdmittedParts {
+        self.0
+    }
+}
+
+impl Deref for Admitted {
+    type Target = AdmittedParts;
+
+    fn deref(&self) -> &AdmittedParts {
+        &self.0
     }
 }
 
