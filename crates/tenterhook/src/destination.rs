@@ -1,6 +1,9 @@
 //! A configured place that events go to. Each kind is a file of its own and knows nothing of retries, breakers or of
 //! its siblings: it tries once, and says what it saw.
 
+pub mod command;
+pub mod http;
+
 use async_trait::async_trait;
 
 use crate::model::{Message, Reply};

@@ -11,8 +11,11 @@
 //! acknowledged to the sender before it is in the store; nothing leaves the store before a destination confirmed it.
 //! `ARCHITECTURE.md` has the walk-through and the table of what may import what; a test holds that table.
 
+pub mod config;
 pub mod destination;
+pub mod dispatcher;
 pub mod model;
 pub mod policy;
 pub mod source;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! Metrics and logs. Knows names and labels; knows nothing of what is being counted for.
+
+pub mod metrics;
