@@ -18,6 +18,7 @@
 pub mod delivery;
 pub mod event;
 pub mod id;
+pub mod lane;
 pub mod ledger;
 pub mod name;
 pub mod time;
@@ -31,6 +32,7 @@ pub use event::{
     OnDuplicateOfDead, OnRepeat, Submission,
 };
 pub use id::{DeliveryId, EventId};
+pub use lane::{BreakerState, LaneView};
 pub use ledger::{DestinationStats, EventCounts, Ledger, Stats};
 pub use name::{DestinationName, SourceName};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -1,7 +1,9 @@
 //! The inbox: the only thing that remembers. Ingress accepts into it, the dispatcher leases from it and settles into
 //! it, people change and read it through `ops`. Nobody else knows which backend it is.
 
+pub mod memory;
 pub mod query;
+pub mod sqlite;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,0 +1,1 @@
+//! The admin listener: API, metrics, health. Speaks JSON over `ops`; knows no store and no destination.

@@ -1,0 +1,3 @@
+//! The verbs that people and agents share. Knows the store as a trait; knows nothing of who is asking.
+
+pub mod live;

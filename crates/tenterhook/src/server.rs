@@ -1,0 +1,1 @@
+//! Builds the parts from a config, starts them, reloads them and stops them in order.

@@ -1,0 +1,1 @@
+//! Structured logs: stable event names, values as fields, never a payload, never a secret.

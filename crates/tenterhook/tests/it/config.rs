@@ -1,0 +1,1 @@
+//! Configs: what is refused, with which words; what is built.

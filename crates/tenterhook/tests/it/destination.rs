@@ -1,0 +1,1 @@
+//! The destination contract, against real peers.

@@ -1,0 +1,1 @@
+//! What may import what: the table of ARCHITECTURE.md as data.
