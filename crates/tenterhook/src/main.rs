@@ -1,3 +1,10 @@
 //! The binary: hands over to [`tenterhook::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tenterhook::cli::main()
+}

@@ -25,10 +25,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Files that may reach deeper than their module's row, and why.
-const SIBLINGS: &[(&str, &[&str])] = &[
-    ("destination", &["command", "http"]),
-    ("store", &["memory", "sqlite"]),
-];
+const SIBLINGS: &[(&str, &[&str])] =
+    &[("destination", &["command", "http"]), ("store", &["memory", "sqlite"])];
 
 #[test]
 fn every_module_imports_only_what_its_row_lists() {

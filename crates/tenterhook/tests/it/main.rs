@@ -1,5 +1,14 @@
 //! The integration tests of the gateway, one binary. Each area is a file.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 mod admin;
 mod cli;
 mod config;

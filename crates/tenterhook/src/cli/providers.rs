@@ -1,0 +1,109 @@
+//! `tenterhook providers`: the catalog, as a table or one entry in full.
+
+use clap::Args;
+use serde_json::{Value, json};
+use tenterhook_verify::{Locators, Provider, provider};
+
+use super::failure::{Exit, Failure};
+use super::output;
+use super::signing::closest;
+
+/// Lists the providers of the catalog, or shows one
+#[derive(Args, Debug)]
+pub struct ProvidersArgs {
+    /// Shows this one in full
+    name: Option<String>,
+    /// Prints one JSON array (with a name: one object) instead
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &ProvidersArgs) -> Result<(), Failure> {
+    let Some(name) = &args.name else { return list(args.json) };
+    let entry = provider::provider(name).ok_or_else(|| {
+        let near = closest(name, provider::catalog().iter().map(|entry| entry.name.as_str()));
+        let hint = near.map_or_else(
+            || "`tenterhook providers` lists the names; a provider of your own is written in the config as `verify = { … }`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Failure::new(Exit::NotFound, format!("there is no provider `{name}` in the catalog")).hint(hint)
+    })?;
+    if args.json { Ok(output::json(&wire(entry))?) } else { show(entry) }
+}
+
+fn list(as_json: bool) -> Result<(), Failure> {
+    let catalog = provider::catalog();
+    if as_json {
+        return Ok(output::json(&catalog.iter().map(wire).collect::<Vec<_>>())?);
+    }
+    let rows = catalog.iter().map(|entry| {
+        [
+            entry.name.clone(),
+            entry.display.clone(),
+            headers(entry),
+            text_of(&entry.event_id),
+            entry.docs_url.clone(),
+        ]
+    });
+    Ok(output::table(&["name", "provider", "signed by", "event id", "documentation"], rows)?)
+}
+
+fn show(entry: &Provider) -> Result<(), Failure> {
+    let days = entry.retry_horizon.as_secs() / 86_400;
+    output::line(format!("{} ({})", entry.display, entry.name))?;
+    output::line(format!("documentation:   {}", entry.docs_url))?;
+    output::line(format!("signed by:       {}", headers(entry)))?;
+    output::line(format!("event id:        {}", text_of(&entry.event_id)))?;
+    output::line(format!("event type:      {}", text_of(&entry.event_type)))?;
+    output::line(format!("retries for:     {days} days"))?;
+    if let Some(bytes) = entry.body_bytes_max {
+        output::line(format!("largest body:    {bytes} bytes"))?;
+    }
+    for (name, _) in &entry.alternatives {
+        output::line(format!("alternative:     scheme = \"{name}\""))?;
+    }
+    for sample in &entry.samples {
+        output::line(format!("sample event:    {}", sample.event_type))?;
+    }
+    for pitfall in &entry.pitfalls {
+        output::line(format!("take care:       {pitfall}"))?;
+    }
+    for fact in &entry.unverified {
+        output::line(format!("not verified:    {fact}"))?;
+    }
+    Ok(())
+}
+
+fn wire(entry: &Provider) -> Value {
+    json!({
+        "name": entry.name,
+        "display": entry.display,
+        "docs_url": entry.docs_url,
+        "signature_headers": entry.scheme.signature_headers().iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+        "signs_url": entry.scheme.signs_url(),
+        "signs_time": entry.scheme.signs_time(),
+        "asymmetric": entry.scheme.is_asymmetric(),
+        "alternatives": entry.alternatives.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        "event_id": text_of(&entry.event_id),
+        "event_type": text_of(&entry.event_type),
+        "retry_horizon_secs": entry.retry_horizon.as_secs(),
+        "body_bytes_max": entry.body_bytes_max,
+        "samples": entry.samples.iter().map(|sample| &sample.event_type).collect::<Vec<_>>(),
+        "pitfalls": entry.pitfalls,
+        "unverified": entry.unverified,
+    })
+}
+
+fn headers(entry: &Provider) -> String {
+    let names: Vec<_> = entry.scheme.signature_headers().iter().map(ToString::to_string).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+}
+
+fn text_of(locators: &Locators) -> String {
+    let alternative = |places: &Vec<tenterhook_verify::Locator>| {
+        places.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ")
+    };
+    let text = locators.alternatives.iter().map(alternative).collect::<Vec<_>>().join(", else ");
+    if text.is_empty() { "-".to_owned() } else { text }
+}
