@@ -1,9 +1,12 @@
 //! The inbox: the only thing that remembers. Ingress accepts into it, the dispatcher leases from it and settles into
 //! it, people change and read it through `ops`. Nobody else knows which backend it is.
 
+pub mod cursor;
 pub mod memory;
 pub mod query;
+pub mod selection;
 pub mod sqlite;
+pub mod window;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,34 +23,64 @@ pub use query::{
     DeliverySummary, EventDetail, EventQuery, EventSummary, Page, Payload, Selection,
 };
 
+/// Conflicting bodies kept per key, at most.
+pub const CONFLICTS_KEPT: usize = 8;
+
+/// Attempts kept per delivery, at most: the latest ones (releases spend no budget, so nothing else bounds them).
+pub const ATTEMPTS_KEPT: usize = 100;
+
 /// The store. Each bullet is a test of the contract suite that every backend passes.
+///
+/// Time is in the arguments, so that the same calls give the same answers everywhere: an accept happens at the
+/// submission's `received_at`, a settlement when its attempt ended (`started_at + took`), a change at `by.at`.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// - durable on return; all of the batch or none; answers in order
+    /// - ids are `EventId::next(last, received_at)`; a delivery is due at `received_at`
     /// - a known key is `Duplicate`, also within one batch and across concurrent calls, and only once the first is
-    ///   durable; the same key with another body is `Conflict` (at most 8 bodies are kept per key)
-    /// - a known `repeat` digest under another key is flagged, or a duplicate, as the submission's policy says
-    /// - a duplicate of an event with dead deliveries redrives them, once per dead letter, audited, where the policy
-    ///   says so
+    ///   durable; it is counted with the event, also when its event is gone (`Forgotten`)
+    /// - a key and a repeat digest are known until `window::forgotten_at` of their event and its window, also when
+    ///   the event is pruned or purged before
+    /// - the same key with another body is `Conflict`: counted with the event, and kept unless that very body is
+    ///   kept already, [`CONFLICTS_KEPT`] are, or the event is gone; with `OnConflict::Deliver` every body that is
+    ///   not kept already is also an event of its own, without a key
+    /// - a known `repeat` digest, where the key is new or there is none, is flagged, or a duplicate of the newest
+    ///   event that carries it, as the submission's policy says
+    /// - a duplicate of an event with dead deliveries redrives them, with a new budget, where the policy says so:
+    ///   once per dead letter (one that dies again waits for a person, whose requeue allows one more), audited
+    ///   (`gateway`, `redrive`, the event's id, how many), not those that `change` would call out of order; the answer
+    ///   tells the state after it
     /// - a failed call leaves no trace: no key is burnt
     async fn accept(&self, batch: Vec<Submission>) -> Result<Vec<Accepted>, StoreError>;
 
     /// Takes leases for the lanes that ask; attempts += 1, durably.
-    /// - most urgent first, then longest due; never one that a live lease covers
-    /// - with an ordering key: never the second of a key while the first is unsettled, over priorities and batches
-    /// - an expired lease is pending again at its end, or dead when its budget is spent
+    /// - first, an expired lease (`until <= now`) of these lanes is pending again, due at its end; or dead
+    ///   (`LeaseExpired`, at its end) when its budget is spent
+    /// - most urgent first, then longest due, then oldest; never one that a live lease covers
+    /// - `least_urgent_first` of a lane's leases come from its least urgent priority that has one to give, before the
+    ///   others
+    /// - with an ordering key (of one destination): never while an older one of the key is pending or leased, or dead
+    ///   with `OnDead::Hold`, and never while any other of the key is leased; over priorities and batches
     /// - a body that does not fit its checksum is dead (`Corrupt`), never leased
-    /// - nothing for a destination that is paused
-    /// - says when the next one of these lanes falls due
+    /// - nothing for a destination that is paused, and nothing of it in `next_due`
+    /// - a lane ends at the first body that does not fit `bytes_max`; the other lanes go on
+    /// - says when the next one of these lanes falls due or a lease of theirs ends, new ones included
     async fn lease(&self, demand: Demand) -> Result<Leased, StoreError>;
 
     /// Ends leases: attempt row and new state in one durable step; answers in order.
-    /// - a settlement whose lease was lost changes nothing and says so
+    /// - a settlement counts while its delivery is leased with that attempt number, also after the lease's end as
+    ///   long as no `lease` has noticed; else it changes nothing and says so
+    /// - `Release` keeps its attempt number, but spends nothing of the budget
+    /// - a `result` is kept as the event's when the verdict is `Complete`
+    /// - the latest [`ATTEMPTS_KEPT`] attempts are kept
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, StoreError>;
 
-    /// By hand, audited in the same step: at most `selection.limit` deliveries a call.
-    /// - requeue adds a new budget and never repeats attempt numbers
-    /// - requeue behind newer delivered ones of the same ordering key needs `out_of_order`
+    /// By hand, audited in the same step (unless nothing was changed): the first `selection.limit` deliveries in id
+    /// order that are selected and that the change applies to.
+    /// - requeue adds a new budget and never repeats attempt numbers; it is due at `by.at`
+    /// - requeue behind newer delivered ones of the same destination and ordering key needs `out_of_order`; else
+    ///   they are counted and left alone, one after another in id order
+    /// - an event whose last delivery was forgotten goes with it; its key stays until its window ends
     async fn change(
         &self,
         selection: Selection,
@@ -56,8 +89,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Changed, StoreError>;
 
     /// Removes what retention allows, a bounded amount at a time.
-    /// - never a pending, leased or dead delivery, nor its event (dead only with `dead_retention`)
-    /// - the key outlives its event: a tombstone stays until the window ends
+    /// - never a pending, leased or dead delivery, nor its event (dead ones only when `retention.dead` has passed
+    ///   since they died; they then count as purged)
+    /// - the key outlives its event: a tombstone stays until the window ends, and is removed then
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<Pruned, StoreError>;
 
     /// Events, newest first.
@@ -70,13 +104,14 @@ pub trait Store: Send + Sync {
     /// - bytes that do not fit their checksum are `StoreErrorKind::Corrupt`
     async fn payload(&self, id: EventId, conflict: Option<u32>) -> Result<Option<Payload>, StoreError>;
 
-    /// Deliveries, newest first.
+    /// Deliveries, highest id (event, then destination name) first.
     async fn deliveries(&self, query: DeliveryQuery) -> Result<Page<DeliverySummary>, StoreError>;
 
     /// Ledger and gauges, in one transaction.
     async fn stats(&self, now: Timestamp) -> Result<Stats, StoreError>;
 
-    /// The ledger counted anew from the rows, for `ledger --verify`.
+    /// The ledger counted anew from the rows, plus what is only counted any more (pruned, purged), for
+    /// `ledger --verify`.
     async fn recount(&self) -> Result<Ledger, StoreError>;
 
     /// Pauses or resumes a destination, audited in the same step; survives a restart.
@@ -90,13 +125,14 @@ pub trait Store: Send + Sync {
     /// Records something a person did that changed no delivery (a reload, a test delivery).
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
 
-    /// The audit trail, newest first.
+    /// The audit trail, newest first; `before` is the number that the page before gave as `next`.
     async fn audits(&self, before: Option<i64>, limit: u32) -> Result<Page<AuditEntry>, StoreError>;
 
     /// Whether the next `accept` would be taken; never waits. `/readyz` is this.
     fn ready(&self) -> Result<(), StoreError>;
 
-    /// Ticks after every commit that made a delivery pending: what the dispatcher waits on.
+    /// Ticks after every commit that made a delivery pending, let a held one go on or resumed a destination: what the
+    /// dispatcher waits on. It may tick more often.
     fn work(&self) -> watch::Receiver<u64>;
 
     /// Finishes what was taken, checkpoints and lets go of the files. Later calls are `Unavailable`.
@@ -145,13 +181,13 @@ pub struct Leased {
 /// What may be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Events whose deliveries are all settled are kept this long after they were received.
+    /// Events whose deliveries are all settled (or that were ignored) are kept this long after they were received.
     pub events: Duration,
-    /// Dead letters are kept this long; `None`: until somebody decides.
+    /// Dead letters are kept this long after they died, and with them their event; `None`: until somebody decides.
     pub dead: Option<Duration>,
     /// Audit entries are kept this long.
     pub audit: Duration,
-    /// Rows to remove at most in this call.
+    /// Events, keys and audit entries to remove at most in this call, together.
     pub rows_max: u32,
 }
 

@@ -225,6 +225,27 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The stable code, stored with the attempt.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Retry { .. } => "retry",
+            Self::DeadLetter { .. } => "dead_letter",
+            Self::Release { .. } => "release",
+        }
+    }
+}
+
+impl Settlement {
+    /// When the attempt ended.
+    #[must_use]
+    pub fn ended_at(&self) -> Timestamp {
+        self.started_at.plus(self.reply.took)
+    }
+}
+
 /// Why a delivery is dead. The code is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeadReason {

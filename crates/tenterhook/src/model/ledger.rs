@@ -21,7 +21,7 @@ pub struct Ledger {
     pub leased: u64,
     /// Given up.
     pub dead: u64,
-    /// Removed by an operator.
+    /// Removed by an operator, or dead letters that `dead_retention` removed.
     pub purged: u64,
 }
 
@@ -36,7 +36,7 @@ impl Ledger {
 /// Counts of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventCounts {
-    /// Answered 202.
+    /// Recorded: answered 202, or a conflicting body that is delivered as an event of its own.
     pub accepted: u64,
     /// Accepted, but nothing was owed for them; part of `accepted`.
     pub ignored: u64,
@@ -60,7 +60,7 @@ pub struct Stats {
 /// One destination's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DestinationStats {
-    /// Confirmed.
+    /// Confirmed, ever (less those that are replayed now).
     pub delivered: u64,
     /// Due now or later.
     pub pending: u64,
@@ -72,7 +72,7 @@ pub struct DestinationStats {
     pub dead: u64,
     /// Pending, but behind another of the same ordering key.
     pub held: u64,
-    /// How long the oldest pending delivery has been owed.
+    /// How long ago the event of the oldest pending delivery was received.
     pub oldest_pending: Option<Duration>,
     /// Paused by a person.
     pub paused: bool,

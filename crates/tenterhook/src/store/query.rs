@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use crate::model::{
     DeadReason, DeliveryId, DeliveryState, DestinationName, Digest16, EventId, EventState, FailureKind,
-    Priority, SourceName, Timestamp,
+    Outcome, Priority, Settlement, SourceName, Timestamp,
 };
 
 /// A page of a list, and where the next one begins.
@@ -38,7 +38,7 @@ pub struct EventQuery {
     pub after: Option<String>,
     /// Oldest first: what `events tail` follows.
     pub oldest_first: bool,
-    /// Items at most (the store caps it at 1000).
+    /// Items at most; 0 and more than 1000 mean 1000.
     pub limit: u32,
 }
 
@@ -63,7 +63,7 @@ pub struct EventSummary {
     pub body_bytes: u64,
     /// How often a duplicate of it was answered.
     pub duplicates: u64,
-    /// How many conflicting bodies arrived.
+    /// How many requests with a conflicting body arrived, also ones whose body was not kept.
     pub conflicts: u32,
     /// The same signed content was seen before under another id.
     pub replay_suspect: bool,
@@ -84,7 +84,7 @@ pub struct EventDetail {
     pub body_digest: Digest16,
     /// When the last delivery was confirmed, once all are.
     pub processed_at: Option<Timestamp>,
-    /// What a handler answered.
+    /// What a handler answered last.
     pub result: Option<String>,
     /// The deliveries, each with its attempts.
     pub deliveries: Vec<DeliveryDetail>,
@@ -139,12 +139,32 @@ pub struct AttemptRecord {
     pub took_ms: u64,
     /// HTTP status or exit code.
     pub status: Option<i32>,
-    /// What kind of failure; `None` when it was delivered or refused for good.
+    /// What kind of failure; `None` when it was delivered, refused for good, or not tried.
     pub failure: Option<FailureKind>,
     /// Delivered, retried, dead: the verdict's stable code (`complete`, `retry`, `dead_letter`, `release`).
     pub verdict: String,
     /// The beginning of the response or output.
     pub excerpt: String,
+}
+
+impl AttemptRecord {
+    /// What is recorded of a settlement.
+    #[must_use]
+    pub fn of(settlement: &Settlement) -> Self {
+        let reply = &settlement.reply;
+        Self {
+            number: settlement.attempt,
+            started_at: settlement.started_at,
+            took_ms: u64::try_from(reply.took.as_millis()).unwrap_or(u64::MAX),
+            status: reply.status,
+            failure: match reply.outcome {
+                Outcome::Failed { kind, .. } => Some(kind),
+                Outcome::Delivered | Outcome::Rejected | Outcome::NotTried => None,
+            },
+            verdict: settlement.verdict.code().to_owned(),
+            excerpt: reply.excerpt.clone(),
+        }
+    }
 }
 
 /// A body that arrived under a known key.
@@ -203,14 +223,14 @@ pub struct Selection {
     pub not_to: Option<Vec<DestinationName>>,
     /// Only ones after this id, in id order: the cursor of a change in slices.
     pub after_id: Option<DeliveryId>,
-    /// Deliveries at most in one call (the store caps it at 1000).
+    /// Deliveries at most in one call; 0 and more than 1000 mean 1000.
     pub limit: u32,
 }
 
 /// A change by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Only counts what a change would touch.
+    /// Only counts what is selected; `out_of_order` tells how many of them a requeue would leave alone. Not audited.
     DryRun,
     /// Dead or delivered: pending again, with a new budget (redrive, replay).
     Requeue {
@@ -219,7 +239,7 @@ pub enum Change {
     },
     /// Pending: dead (`Cancelled`).
     DeadLetter,
-    /// Dead, or pending for a destination that is gone: removed, only counted (`purged`).
+    /// Dead, or pending where the selection has `not_to` (its destination is gone): removed, only counted (`purged`).
     Forget,
 }
 
