@@ -1,1 +1,4 @@
 //! Sockets and names: the HTTP client with its private-address guard, and the accept loop. Knows nothing of what is sent.
+
+pub mod listener;
+pub mod tls;

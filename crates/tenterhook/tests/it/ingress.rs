@@ -1,1 +1,4 @@
-//! Requests over a real socket: status, body, what was stored.
+//! The way in, over real sockets: what is answered, what is stored, and what no peer can do to us.
+
+mod listener;
+mod wire;
