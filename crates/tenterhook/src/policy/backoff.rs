@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 /// Backoff of one destination. The defaults are `min(2^k s, 6 h)` with ±20 % jitter and 27 attempts, about 75 hours
 /// in all.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,5 +26,61 @@ impl Default for RetryPolicy {
             jitter: 0.2,
             attempts_max: 27,
         }
+    }
+}
+
+/// How long to wait after attempt number `attempt` of a budget (from 1) before the next one:
+/// `min(base · 2^(attempt-1), cap)`, shortened or lengthened by up to the jitter's share.
+#[must_use]
+pub fn delay(policy: &RetryPolicy, attempt: u32, rng: &mut Rng) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(63);
+    let whole = policy.base.as_secs_f64() * 2_f64.powi(i32::try_from(doublings).unwrap_or(63));
+    let capped = whole.min(policy.cap.as_secs_f64());
+    let share = policy.jitter.clamp(0.0, 1.0) * (2.0 * rng.f64() - 1.0);
+    Duration::from_secs_f64((capped * (1.0 + share)).max(0.0))
+}
+
+/// How long to wait where the receiver asked for `after`: what it asked for, but no less than the backoff and no more
+/// than the cap, so that an absurd answer neither hammers the receiver nor hides a delivery for years.
+#[must_use]
+pub fn delay_after(policy: &RetryPolicy, attempt: u32, after: Option<Duration>, rng: &mut Rng) -> Duration {
+    let backoff = delay(policy, attempt, rng);
+    after.map_or(backoff, |asked| asked.min(policy.cap).max(backoff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_to_the_cap_and_take_about_three_days_in_all() {
+        let policy = RetryPolicy { jitter: 0.0, ..RetryPolicy::default() };
+        let mut rng = Rng::with_seed(1);
+        let delays: Vec<_> =
+            (1..policy.attempts_max).map(|k| delay(&policy, k, &mut rng).as_secs()).collect();
+        assert_eq!(delays[..5], [1, 2, 4, 8, 16]);
+        assert_eq!(delays.last(), Some(&(6 * 3600)));
+        let hours = delays.iter().sum::<u64>() / 3600;
+        assert!((72..=78).contains(&hours), "{hours} h");
+    }
+
+    #[test]
+    fn jitter_stays_within_its_share() {
+        let policy = RetryPolicy::default();
+        let mut rng = Rng::with_seed(2);
+        for attempt in 1..=200 {
+            let plain = delay(&RetryPolicy { jitter: 0.0, ..policy }, attempt, &mut rng).as_secs_f64();
+            let jittered = delay(&policy, attempt, &mut rng).as_secs_f64();
+            assert!((0.8..=1.2).contains(&(jittered / plain)), "{attempt}: {jittered} of {plain}");
+        }
+    }
+
+    #[test]
+    fn what_the_receiver_asks_for_is_honoured_within_backoff_and_cap() {
+        let policy = RetryPolicy { jitter: 0.0, ..RetryPolicy::default() };
+        let mut rng = Rng::with_seed(3);
+        let mut asked =
+            |seconds: u64| delay_after(&policy, 1, Some(Duration::from_secs(seconds)), &mut rng).as_secs();
+        assert_eq!((asked(0), asked(30), asked(u64::MAX)), (1, 30, 6 * 3600));
     }
 }

@@ -1,8 +1,8 @@
 //! Which events go where.
 
-use tenterhook_verify::Locators;
+use tenterhook_verify::{Locators, Request};
 
-use crate::model::{DestinationName, OnDead, Priority};
+use crate::model::{DestinationName, NewDelivery, OnDead, Priority};
 
 /// A glob on event types: `*` matches any characters, and `pull_request` also matches `pull_request.opened`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,45 @@ impl Glob {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `event_type` fits: as a whole, or as far as its first dots (`pull_request` fits `pull_request.opened`).
+    /// Takes time linear in the product of both lengths at worst, whatever the pattern.
+    #[must_use]
+    pub fn matches(&self, event_type: &str) -> bool {
+        let mut rest = event_type;
+        loop {
+            if fits(self.0.as_bytes(), rest.as_bytes()) {
+                return true;
+            }
+            // A pattern that ends in `*` already fits whatever follows.
+            match rest.rfind('.') {
+                Some(dot) if !self.0.contains('*') => rest = &rest[..dot],
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// Greedy matching with one place to come back to: the last `*`.
+fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            star = Some((p + 1, t));
+            p += 1;
+        } else if pattern.get(p) == Some(&text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((after_star, taken)) = star {
+            star = Some((after_star, taken + 1));
+            p = after_star;
+            t = taken + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// One `[[routes]]` entry, for one source.
@@ -35,4 +74,85 @@ pub struct Route {
     pub ordering_key: Option<Locators>,
     /// What a dead letter does to the ones behind it.
     pub on_dead: OnDead,
+}
+
+/// The deliveries that an event is owed: every matching route applies; of several to one destination the first in file
+/// order sets priority and ordering key.
+#[must_use]
+pub fn route(routes: &[Route], request: &Request<'_>, event_type: &str) -> Vec<NewDelivery> {
+    let mut deliveries: Vec<NewDelivery> = Vec::new();
+    for route in routes {
+        let matching = route.events.is_empty() || route.events.iter().any(|glob| glob.matches(event_type));
+        if !matching || deliveries.iter().any(|known| known.destination == route.destination) {
+            continue;
+        }
+        let key = route.ordering_key.as_ref().and_then(|locators| locators.find(request));
+        deliveries.push(NewDelivery {
+            destination: route.destination.clone(),
+            priority: route.priority,
+            ordering_key: key.map(|(text, _)| text),
+            on_dead: route.on_dead,
+        });
+    }
+    deliveries
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_types_and_their_beginnings_up_to_a_dot() {
+        for (pattern, event_type, expected) in [
+            ("*", "anything.at.all", true),
+            ("payment_intent.*", "payment_intent.succeeded", true),
+            ("payment_intent.*", "payment_intent", false),
+            ("pull_request", "pull_request.opened", true),
+            ("pull_request", "pull_request", true),
+            ("pull_request", "pull_request_review.submitted", false),
+            ("invoice.paid", "invoice.paid", true),
+            ("invoice.paid", "invoice.paid.twice", true),
+            ("*.paid", "invoice.paid", true),
+            ("*.paid", "invoice.paid.twice", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(event_type), expected, "{pattern} on {event_type}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_and_type_take_no_time() {
+        let pattern = Glob::new("*a".repeat(500) + "b");
+        assert!(!pattern.matches(&"a".repeat(20_000)));
+    }
+
+    #[test]
+    fn every_matching_route_applies_once_per_destination_and_the_first_decides() {
+        let route_to = |events: &[&str], destination: &str, priority| Route {
+            events: events.iter().map(|glob| Glob::new(*glob)).collect(),
+            destination: destination.parse().unwrap(),
+            priority,
+            ordering_key: None,
+            on_dead: OnDead::Continue,
+        };
+        let routes = [
+            route_to(&["invoice.*"], "app", Priority::High),
+            route_to(&[], "app", Priority::Low),
+            route_to(&[], "archive", Priority::Low),
+            route_to(&["charge.*"], "other", Priority::Normal),
+        ];
+        let headers = HeaderMap::new();
+        let request = Request { method: &Method::POST, url: None, headers: &headers, body: b"{}" };
+        let owed = |event_type: &str| {
+            let deliveries = route(&routes, &request, event_type);
+            deliveries.iter().map(|it| (it.destination.to_string(), it.priority)).collect::<Vec<_>>()
+        };
+        let (app, archive) = ("app".to_owned(), "archive".to_owned());
+        assert_eq!(owed("invoice.paid"), [(app.clone(), Priority::High), (archive.clone(), Priority::Low)]);
+        assert_eq!(owed("customer.created"), [(app, Priority::Low), (archive, Priority::Low)]);
+    }
 }
