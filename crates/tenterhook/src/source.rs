@@ -1,6 +1,9 @@
 //! A source: a configured path that receives from one provider. Knows verification, ids and limits; knows nothing of
 //! stores or destinations.
 
+mod admit;
+mod headers;
+
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
@@ -10,6 +13,8 @@ use tenterhook_verify::{Locators, Provider, Verifier};
 use crate::model::{DedupePolicy, DestinationName, SourceName};
 use crate::policy::limit::RatePolicy;
 use crate::policy::route::{Glob, Route};
+
+pub use admit::{Admission, HandshakeReply, Inbound};
 
 /// One source, checked and ready.
 #[derive(Clone, Debug)]

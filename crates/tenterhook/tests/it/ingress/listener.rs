@@ -1,6 +1,5 @@
 //! The accept loop: bounds, TLS, HTTP/2, and a stop that loses nothing.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response, Version};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tenterhook::net::listener::{ListenerSettings, Peer, serve};
 use tenterhook::net::tls::server_config;
@@ -20,11 +18,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::h2::h2_get;
 use super::wire::{PATIENCE, answers_in, ask, closes, read_answer, talk};
 
 /// A listener that serves `/`, `/panic` and `/wait`.
-struct Running {
-    address: SocketAddr,
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
     /// Ends one `/wait` each.
@@ -33,7 +32,7 @@ struct Running {
     waiting: Arc<Notify>,
 }
 
-async fn start(settings: ListenerSettings, grace: Duration) -> Running {
+pub(super) async fn start(settings: ListenerSettings, grace: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, release, waiting) =
@@ -59,7 +58,7 @@ async fn start(settings: ListenerSettings, grace: Duration) -> Running {
     Running { address, stop, task, release, waiting }
 }
 
-fn quick() -> ListenerSettings {
+pub(super) fn quick() -> ListenerSettings {
     ListenerSettings {
         header_timeout: Duration::from_millis(200),
         idle_timeout: Duration::from_millis(400),
@@ -70,7 +69,7 @@ fn quick() -> ListenerSettings {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
 const GET_WAIT: &str = "GET /wait HTTP/1.1\r\nHost: gw\r\n\r\n";
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn the_service_is_told_who_asks() {
@@ -228,48 +227,6 @@ async fn too_many_or_too_long_headers_are_refused_while_reading() {
         assert!(transcript.starts_with("HTTP/1.1 431 "), "{transcript:?}");
         assert_eq!(answers_in(&transcript), 1);
     }
-}
-
-#[tokio::test]
-async fn h2_is_spoken_by_prior_knowledge() {
-    let running = start(ListenerSettings::default(), GRACE).await;
-    let socket = TcpStream::connect(running.address).await.unwrap();
-    assert_eq!(h2_get(socket, "http://gw/").await, "h2 false 127.0.0.1");
-}
-
-#[tokio::test]
-async fn an_idle_h2_connection_is_closed_although_it_pings() {
-    let running = start(quick(), GRACE).await;
-    let mut socket = TcpStream::connect(running.address).await.unwrap();
-    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let (mut reading, mut writing) = socket.split();
-    let pings = async {
-        while writing.write_all(b"\0\0\x08\x06\0\0\0\0\0pingpong").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let mut heard = Vec::new();
-    let closed = async {
-        let _ = reading.read_to_end(&mut heard).await;
-    };
-    tokio::select! {
-        () = pings => {}
-        () = closed => {}
-        () = tokio::time::sleep(PATIENCE) => panic!("pings keep an idle connection open"),
-    }
-}
-
-async fn h2_get<T>(stream: T, uri: &str) -> String
-where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request =
-        Request::get(uri).body(Empty::<Bytes>::new().map_err(|never: Infallible| match never {})).unwrap();
-    let response = sender.send_request(request).await.unwrap();
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
 #[tokio::test]

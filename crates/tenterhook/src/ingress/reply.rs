@@ -1,0 +1,260 @@
+//! What the sender is told. Refusals are RFC 9457 problems; every refusal for want of authenticity reads the same.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use tenterhook_verify::{Reason, VerifyError};
+
+use crate::model::{Accepted, Known, Timestamp};
+use crate::source::{HandshakeReply, ResponsePolicy};
+use crate::store::{StoreError, StoreErrorKind};
+
+use super::journal::EventFacts;
+
+/// Why a request was refused.
+#[derive(Clone, Debug)]
+pub(super) struct Rejection {
+    /// The answer's status.
+    pub(super) status: StatusCode,
+    /// The stable reason code, in logs and in the list of rejections; never in the answer.
+    pub(super) reason: &'static str,
+    /// For logs: one sentence, no secret, nothing from the body.
+    pub(super) detail: String,
+    /// What verification said, where it was that.
+    pub(super) unverified: Option<Reason>,
+    /// For the sender.
+    told: String,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+impl Rejection {
+    fn new(status: StatusCode, reason: &'static str, told: impl Into<String>) -> Self {
+        let told = told.into();
+        let detail = told.clone();
+        Self { status, reason, detail, told, unverified: None, retry_after: None, allow: None }
+    }
+
+    fn unavailable(reason: &'static str, detail: impl Into<String>, retry_after: Duration) -> Self {
+        let told = "the event was not stored; send it again later";
+        let rejection = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, told);
+        Self { detail: detail.into(), retry_after: Some(retry_after), ..rejection }
+    }
+
+    pub(super) fn unknown_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown_path", "there is no source at this path")
+    }
+
+    pub(super) fn method(allow: &'static str) -> Self {
+        let told = format!("only {allow} is allowed here");
+        let rejection = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", told);
+        Self { allow: Some(allow), ..rejection }
+    }
+
+    pub(super) fn host(told: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "host", told)
+    }
+
+    pub(super) fn address() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "address", "this address may not send to this source")
+    }
+
+    pub(super) fn rate(reason: &'static str, wait: Duration) -> Self {
+        let rejection =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, reason, "too many requests; send it again later");
+        Self { retry_after: Some(wait), ..rejection }
+    }
+
+    pub(super) fn too_large(bytes_max: u64) -> Self {
+        let told = format!("the body is longer than {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", told)
+    }
+
+    pub(super) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time")
+    }
+
+    pub(super) fn broken_body(error: &dyn std::fmt::Display) -> Self {
+        let rejection =
+            Self::new(StatusCode::BAD_REQUEST, "body_broken", "the body is malformed or incomplete");
+        Self { detail: format!("the body ended early: {error}"), ..rejection }
+    }
+
+    pub(super) fn no_memory() -> Self {
+        let detail = "the memory for unverified bodies is in use";
+        Self::unavailable("body_budget", detail, Duration::from_secs(1))
+    }
+
+    pub(super) fn commit_timeout() -> Self {
+        let detail = "the store did not confirm in time; the event may still have been stored";
+        Self::unavailable("commit_timeout", detail, Duration::from_secs(5))
+    }
+
+    pub(super) fn no_answer() -> Self {
+        Self::unavailable("store_invalid", "the store confirmed nothing", Duration::from_secs(5))
+    }
+
+    pub(super) fn store(error: &StoreError) -> Self {
+        let (reason, wait_s) = match error.kind {
+            StoreErrorKind::Unavailable => ("store_unavailable", 5),
+            StoreErrorKind::Full => ("store_full", 30),
+            StoreErrorKind::Corrupt => ("store_corrupt", 60),
+            StoreErrorKind::Incompatible => ("store_incompatible", 60),
+            StoreErrorKind::Locked => ("store_locked", 60),
+            StoreErrorKind::Invalid => ("store_invalid", 60),
+        };
+        Self::unavailable(reason, error.message.clone(), Duration::from_secs(wait_s))
+    }
+
+    /// Time is judged before the signature and whatever it is, so it may be told apart; the rest may not.
+    pub(super) fn unverified(error: VerifyError) -> Self {
+        let (status, told) = if error.reason.is_about_time() {
+            (StatusCode::BAD_REQUEST, "the timestamp is missing, malformed or outside the tolerance")
+        } else {
+            (StatusCode::UNAUTHORIZED, "the request is not authentic")
+        };
+        let rejection = Self::new(status, error.reason.code(), told);
+        Self { unverified: Some(error.reason), detail: error.detail, ..rejection }
+    }
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    correlation_id: &'a str,
+}
+
+/// The problem document of a refusal.
+pub(super) fn rejection(rejection: &Rejection, correlation_id: &str) -> Response<Full<Bytes>> {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: rejection.status.canonical_reason().unwrap_or("Refused"),
+        status: rejection.status.as_u16(),
+        detail: &rejection.told,
+        correlation_id,
+    };
+    let mut response = json(rejection.status, to_json(&problem));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(wait) = rejection.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(wait)));
+    }
+    if let Some(allow) = rejection.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}
+
+/// Whole seconds, upwards, from 1 to 300: `0` would invite a hot loop.
+fn retry_after_s(wait: Duration) -> u64 {
+    let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    whole.clamp(1, 300)
+}
+
+#[derive(Serialize)]
+struct NewReceipt<'a> {
+    status: &'static str,
+    id: String,
+    event_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct KnownReceipt<'a> {
+    status: &'static str,
+    id: String,
+    event_id: Option<&'a str>,
+    state: &'static str,
+    processed_at: Option<String>,
+}
+
+/// The receipt for an event that is durable: as in the contract, or as the source overrides it.
+pub(super) fn receipt(
+    accepted: &Accepted,
+    event: &EventFacts,
+    policy: &ResponsePolicy,
+) -> Response<Full<Bytes>> {
+    let event_id = event.provider_event_id.as_deref();
+    let (usual, own_status, body) = match accepted {
+        Accepted::New { id, .. } => {
+            let receipt = NewReceipt { status: "accepted", id: id.to_string(), event_id };
+            (StatusCode::ACCEPTED, None, to_json(&receipt))
+        }
+        Accepted::Duplicate(known) => {
+            (StatusCode::OK, None, known_json("duplicate", known, event_id, policy))
+        }
+        Accepted::Conflict(known) => {
+            (StatusCode::OK, policy.conflict_status, known_json("conflict", known, event_id, policy))
+        }
+    };
+    let status = own_status.or(policy.status).unwrap_or(usual);
+    let mut response = json(status, body);
+    // A status that somebody chose for conflicts keeps the body that explains it.
+    if let (Some((body, content_type)), None) = (&policy.body, own_status) {
+        *response.body_mut() = Full::new(Bytes::from(body.clone()));
+        if let Ok(content_type) = HeaderValue::from_str(content_type) {
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
+    }
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) {
+        *response.body_mut() = Full::default();
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    response
+}
+
+fn known_json(
+    status: &'static str,
+    known: &Known,
+    event_id: Option<&str>,
+    policy: &ResponsePolicy,
+) -> String {
+    let mut json = to_json(&KnownReceipt {
+        status,
+        id: known.id.to_string(),
+        event_id,
+        state: known.state.as_str(),
+        processed_at: known.processed_at.map(Timestamp::rfc3339),
+    });
+    let result = known.result.as_deref().filter(|_| policy.duplicate_result);
+    // The handler's own JSON goes in as it is; what is no JSON after all goes in as text.
+    if let Some(result) = result
+        && json.pop().is_some()
+    {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(result).is_ok();
+        let value = if is_json { result.to_owned() } else { to_json(&result) };
+        json.push_str(r#","result":"#);
+        json.push_str(&value);
+        json.push('}');
+    }
+    json
+}
+
+/// The answer to a handshake. Never HTML, whatever the challenge says.
+pub(super) fn handshake(handshake: HandshakeReply) -> Response<Full<Bytes>> {
+    let mut response = json(StatusCode::OK, handshake.body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// A JSON answer with the headers that every answer has.
+pub(super) fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Strings, numbers and `null` in structs always serialise; an empty object stands for the impossible.
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
+}

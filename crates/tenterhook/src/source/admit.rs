@@ -1,0 +1,223 @@
+//! From a read request to an admitted event: verified first, then its id, type and key are found. A verified request
+//! is never refused for its content.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use tenterhook_verify::{Locator, Request, Verified, VerifyError};
+
+use crate::model::{Admitted, AdmittedParts, Digest16, NewDelivery, OnDead, Priority, Timestamp};
+use crate::policy::route::route;
+
+use super::{IdRule, Source, Unmatched, headers};
+
+/// The longest provider's id that is kept to be shown, in bytes. Longer ones are hashed whole, and shown cut.
+const EVENT_ID_BYTES_MAX: usize = 1024;
+/// The longest event type, in bytes; longer ones are cut.
+const EVENT_TYPE_BYTES_MAX: usize = 256;
+/// The longest challenge that a handshake answers, in bytes.
+const CHALLENGE_BYTES_MAX: usize = 1024;
+
+/// Domains of the digests below: an id that somebody chose can never equal a digest of content.
+const BY_ID: u8 = 0;
+const BY_CONTENT: u8 = 1;
+const REPEAT: u8 = 2;
+
+/// A request whose body has been read, and of which nothing is known yet.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// The method.
+    pub method: Method,
+    /// Path and query as they arrived.
+    pub original_url: String,
+    /// The headers as they arrived.
+    pub headers: HeaderMap,
+    /// The exact bytes of the body.
+    pub body: Bytes,
+    /// Minted at the door.
+    pub correlation_id: String,
+    /// The address it came from, behind trusted proxies.
+    pub source_ip: Option<IpAddr>,
+    /// When its headers had arrived: the time by which it is judged.
+    pub received_at: Timestamp,
+}
+
+/// What a verified request turned out to be.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// An event.
+    Event(Box<Admitted>),
+    /// A provider asks whether this endpoint is ours; nothing is stored.
+    Handshake(HandshakeReply),
+}
+
+/// The answer to a handshake: 200, `text/plain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeReply {
+    /// The body.
+    pub body: String,
+}
+
+impl Source {
+    /// Verifies, and then finds out what was verified.
+    pub fn admit(&self, inbound: &Inbound) -> Result<Admission, VerifyError> {
+        let url = self.signed_url(&inbound.original_url);
+        let request = self.request(inbound, url.as_deref());
+        let verified = self.verifier.verify(&request, inbound.received_at.to_system())?;
+        if let Some(reply) = self.handshake(&request) {
+            return Ok(Admission::Handshake(reply));
+        }
+        let (id, keys) = self.keys(&verified);
+        let parts = AdmittedParts {
+            source: self.name.clone(),
+            provider: self.provider.map_or_else(|| "custom".to_owned(), |provider| provider.name.clone()),
+            provider_event_id: id.map(|id| cut(id, EVENT_ID_BYTES_MAX)),
+            event_type: self.event_type_of(&request),
+            key: keys.key,
+            repeat: keys.repeat,
+            body_digest: digest16(&[&inbound.body]),
+            dedupe: self.dedupe,
+            body: inbound.body.clone(),
+            headers: headers::stored(&inbound.headers, self),
+            correlation_id: inbound.correlation_id.clone(),
+            source_ip: inbound.source_ip,
+            original_url: inbound.original_url.clone(),
+            received_at: inbound.received_at,
+        };
+        Ok(Admission::Event(Box::new(Admitted::new(&verified, parts))))
+    }
+
+    /// What is owed for an admitted event: by its routes, in file order, or by `unmatched`; nothing for a type that
+    /// this endpoint is not for.
+    #[must_use]
+    pub fn deliveries(&self, inbound: &Inbound, event_type: &str) -> Vec<NewDelivery> {
+        if !self.events.is_empty() && !self.events.iter().any(|glob| glob.matches(event_type)) {
+            return Vec::new();
+        }
+        let url = self.signed_url(&inbound.original_url);
+        let routed = route(&self.routes, &self.request(inbound, url.as_deref()), event_type);
+        match &self.unmatched {
+            Unmatched::Deliver(destination) if routed.is_empty() => vec![NewDelivery {
+                destination: destination.clone(),
+                priority: Priority::default(),
+                ordering_key: None,
+                on_dead: OnDead::default(),
+            }],
+            _ => routed,
+        }
+    }
+
+    fn request<'r>(&self, inbound: &'r Inbound, url: Option<&'r str>) -> Request<'r> {
+        Request { method: &inbound.method, url, headers: &inbound.headers, body: &inbound.body }
+    }
+
+    /// The URL as the provider signs it: scheme, host and path as configured, with the query that arrived.
+    fn signed_url(&self, original_url: &str) -> Option<String> {
+        let public_url = self.public_url.as_deref()?;
+        let base = public_url.split_once('?').map_or(public_url, |(base, _)| base);
+        Some(match original_url.split_once('?') {
+            Some((_, query)) => format!("{base}?{query}"),
+            None => base.to_owned(),
+        })
+    }
+
+    fn event_type_of(&self, request: &Request<'_>) -> String {
+        let found = match (&self.event_type, self.provider) {
+            (Some(locators), _) => locators.find(request).map(|(value, _)| value),
+            (None, Some(provider)) => provider.event_type(request),
+            (None, None) => None,
+        };
+        match found {
+            Some(event_type) if !event_type.is_empty() => cut(event_type, EVENT_TYPE_BYTES_MAX),
+            _ => "unknown".to_owned(),
+        }
+    }
+
+    /// The provider's id, and the digests by which the store knows the event again.
+    fn keys(&self, verified: &Verified<'_>) -> (Option<String>, Keys) {
+        let scheme = self.verifier.scheme();
+        let by_content = || Some(self.digest(BY_CONTENT, &verified.content_sha256()));
+        let as_repeat = || Some(self.digest(REPEAT, &verified.content_sha256()));
+        let request = verified.request();
+        let located = match &self.event_id {
+            IdRule::Located(locators) => locators.find(&request).filter(|(id, _)| !id.is_empty()),
+            IdRule::Digest => return (None, Keys { key: by_content(), repeat: None }),
+            IdRule::Automatic => None,
+        };
+        if let Some((id, places)) = located {
+            let key = Some(self.digest(BY_ID, id.as_bytes()));
+            let id_is_signed = places.iter().all(|place| scheme.covers(place));
+            return (Some(id), Keys { key, repeat: if id_is_signed { None } else { as_repeat() } });
+        }
+        if scheme.signs_time() {
+            (None, Keys { key: by_content(), repeat: None })
+        } else {
+            (None, Keys { key: None, repeat: as_repeat() })
+        }
+    }
+
+    fn digest(&self, domain: u8, of: &[u8]) -> Digest16 {
+        digest16(&[self.name.as_str().as_bytes(), &[domain], of])
+    }
+
+    /// Slack's `url_verification`: a signed question whose answer is its own challenge.
+    fn handshake(&self, request: &Request<'_>) -> Option<HandshakeReply> {
+        let text = |pointer: &str| Locator::Json(pointer.to_owned()).find(request);
+        if self.provider?.name != "slack" || text("/type")? != "url_verification" {
+            return None;
+        }
+        let challenge = text("/challenge").filter(|challenge| challenge.len() <= CHALLENGE_BYTES_MAX)?;
+        Some(HandshakeReply { body: challenge })
+    }
+}
+
+struct Keys {
+    key: Option<Digest16>,
+    repeat: Option<Digest16>,
+}
+
+fn digest16(parts: &[&[u8]]) -> Digest16 {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut digest16 = Digest16::default();
+    digest16.copy_from_slice(&context.finish().as_ref()[..16]);
+    digest16
+}
+
+/// The beginning of `text`, at most `bytes_max` of it, cut between characters and marked with `…`.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        let room = bytes_max - '…'.len_utf8();
+        let ends = text.char_indices().map(|(at, char)| at + char.len_utf8());
+        let end = ends.take_while(|end| *end <= room).last().unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_keeps_whole_characters_and_says_that_it_cut() {
+        assert_eq!(cut("short".to_owned(), 8), "short");
+        assert_eq!(cut("12345678".to_owned(), 8), "12345678");
+        assert_eq!(cut("123456789".to_owned(), 8), "12345…");
+        assert_eq!(cut("1234ééé".to_owned(), 8), "1234…");
+        assert_eq!(cut("😀😀😀".to_owned(), 8), "😀…");
+    }
+
+    #[test]
+    fn an_id_never_equals_a_digest_of_content() {
+        let digest = |domain: u8| digest16(&[b"source", &[domain], b"same"]);
+        assert_ne!(digest(BY_ID), digest(BY_CONTENT));
+        assert_ne!(digest(BY_CONTENT), digest(REPEAT));
+        assert_eq!(digest(BY_ID), digest16(&[b"source\0same"]));
+    }
+}
