@@ -53,6 +53,13 @@ impl RateLimiter {
         }
     }
 
+    /// How long until one can be taken; zero when one can be taken now.
+    pub fn wait(&mut self, now: Timestamp) -> Duration {
+        self.refill(now);
+        let seconds = (1.0 - self.tokens).max(0.0) / self.policy.per_second.max(f64::MIN_POSITIVE);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
     fn refill(&mut self, now: Timestamp) {
         let passed = now.since(self.at).as_secs_f64();
         let burst = f64::from(self.policy.burst.max(1));

@@ -1,0 +1,155 @@
+//! One attempt: deliver, judge, settle.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::Dispatcher;
+use super::lane::{Batch, Lane};
+use crate::model::{FailureKind, Lease, Message, Outcome, Reply, Settled, Settlement, Timestamp, Verdict};
+use crate::policy::verdict::verdict;
+
+/// How much longer than its own timeout a destination may take before it is given up from outside.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a settlement rests that the store could not take.
+const SETTLE_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// Tries the leases of one batch once, and ends them.
+pub(super) async fn attempt(dispatcher: &Dispatcher, lane: &Lane, batch: Batch) {
+    let Batch { destination, policy, leases, probe } = batch;
+    let started_at = dispatcher.clock.now();
+    let until = leases.iter().map(|lease| lease.until).min().unwrap_or(started_at);
+    let (leases, messages) = split(leases);
+
+    let delivering = AssertUnwindSafe(destination.deliver(&messages)).catch_unwind();
+    let delivered = tokio::time::timeout(policy.timeout + TIMEOUT_MARGIN, delivering).await;
+    let now = dispatcher.clock.now();
+    let replies = complete(delivered, messages.len(), now.since(started_at));
+
+    lane.record(&replies, probe, now, &mut dispatcher.rng());
+    let settlements: Vec<_> = leases
+        .iter()
+        .zip(replies)
+        .map(|(lease, reply)| Settlement {
+            delivery: lease.delivery.clone(),
+            attempt: lease.attempt,
+            started_at,
+            verdict: verdict(
+                &policy.retry,
+                lease.attempt_of_budget,
+                &reply.outcome,
+                now,
+                &mut dispatcher.rng(),
+            ),
+            reply,
+        })
+        .collect();
+    let settled = settle(dispatcher, &settlements, until).await;
+    // Only now: a lane whose settlements wait for the store takes no more than it may have under way.
+    lane.end();
+    for ((settlement, message), settled) in settlements.iter().zip(&messages).zip(settled) {
+        tell(dispatcher, settlement, message, settled);
+    }
+}
+
+/// What is left of a lease once its message is on its way.
+struct Held {
+    delivery: crate::model::DeliveryId,
+    attempt: u32,
+    attempt_of_budget: u32,
+}
+
+fn split(leases: Vec<Lease>) -> (Vec<Held>, Vec<Message>) {
+    leases
+        .into_iter()
+        .map(|lease| {
+            let held = Held {
+                attempt: lease.message.attempt,
+                delivery: lease.delivery,
+                attempt_of_budget: lease.attempt_of_budget,
+            };
+            (held, lease.message)
+        })
+        .unzip()
+}
+
+type Delivered = Result<Result<Vec<Reply>, Box<dyn std::any::Any + Send>>, tokio::time::error::Elapsed>;
+
+/// One reply for each message, whatever the destination did.
+fn complete(delivered: Delivered, count: usize, took: Duration) -> Vec<Reply> {
+    let failed = |kind, excerpt: &str| Reply {
+        outcome: Outcome::Failed { kind, after: None },
+        status: None,
+        excerpt: excerpt.to_owned(),
+        result: None,
+        took,
+    };
+    let (mut replies, filler) = match delivered {
+        Ok(Ok(replies)) => (replies, failed(FailureKind::Protocol, "no result for this event")),
+        Ok(Err(_)) => {
+            (Vec::new(), failed(FailureKind::Internal, "the destination's code panicked: a bug of ours"))
+        }
+        Err(_) => (Vec::new(), failed(FailureKind::Timeout, "no answer in time")),
+    };
+    replies.resize(count, filler);
+    replies
+}
+
+/// Settles, again and again while the store cannot, until the leases are over: then somebody else holds them anyway.
+async fn settle(dispatcher: &Dispatcher, settlements: &[Settlement], until: Timestamp) -> Vec<Settled> {
+    loop {
+        match dispatcher.store.settle(settlements.to_vec()).await {
+            Ok(settled) => return settled,
+            Err(error) if error.is_retryable() && dispatcher.clock.now() < until => {
+                tracing::debug!(error = %error, "settle_postponed");
+                tokio::time::sleep(SETTLE_AGAIN_AFTER).await;
+            }
+            Err(error) => {
+                tracing::error!(error = %error, deliveries = settlements.len(), "settle_failed");
+                return vec![Settled::LeaseLost; settlements.len()];
+            }
+        }
+    }
+}
+
+/// Counts and logs what came of it.
+fn tell(dispatcher: &Dispatcher, settlement: &Settlement, message: &Message, settled: Settled) {
+    let destination = &settlement.delivery.destination;
+    let (event_id, attempt) = (settlement.delivery.event, settlement.attempt);
+    let processing_time_ms = u64::try_from(settlement.reply.took.as_millis()).unwrap_or(u64::MAX);
+    let status = settlement.reply.status;
+    macro_rules! log {
+        ($level:ident, $name:literal $(, $($more:tt)*)?) => {
+            tracing::$level!(
+                %event_id, event_type = %message.event_type, source = %message.source, %destination, attempt,
+                correlation_id = %message.correlation_id, processing_time_ms, status, $($($more)*,)? $name
+            )
+        };
+    }
+    if let Outcome::Failed { kind, .. } = &settlement.reply.outcome {
+        dispatcher.metrics.attempt_failed(destination, *kind);
+    }
+    if settled == Settled::LeaseLost {
+        log!(warn, "lease_lost");
+        return;
+    }
+    match &settlement.verdict {
+        Verdict::Complete => {
+            let since_received = settlement.ended_at().since(message.first_received);
+            dispatcher.metrics.delivered(&message.source, destination, since_received);
+            log!(info, "webhook_processed");
+        }
+        Verdict::Retry { at } => {
+            let kind = match &settlement.reply.outcome {
+                Outcome::Failed { kind, .. } => kind.code(),
+                _ => "",
+            };
+            log!(warn, "webhook_processing_error", kind);
+            log!(info, "webhook_retry_enqueued", due = %at.rfc3339());
+        }
+        Verdict::DeadLetter { reason } => log!(error, "webhook_moved_to_dlq", reason = reason.code()),
+        Verdict::Release { at } => log!(info, "webhook_retry_enqueued", due = %at.rfc3339()),
+    }
+}

@@ -1,0 +1,250 @@
+//! One destination's lane: its concurrency, rate and breaker decide how many leases it may take now.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::LanePolicy;
+use crate::destination::Destination;
+use crate::model::{BreakerState, DeliveryId, DestinationName, LaneView, Lease, Outcome, Reply, Timestamp};
+use crate::policy::backoff::delay_after;
+use crate::policy::breaker::{Breaker, Permits};
+use crate::policy::limit::RateLimiter;
+use crate::policy::verdict::REST_NOT_TRIED;
+use crate::store::LaneDemand;
+
+/// How much longer than the destination's timeout a lease lasts: time to judge and to settle.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Of so many leases of a lane, one is the least urgent's.
+const FAIRNESS: u32 = 16;
+
+/// A lane. Locked for moments only, never across an await.
+pub struct Lane {
+    name: DestinationName,
+    state: Mutex<State>,
+}
+
+struct State {
+    destination: Arc<dyn Destination>,
+    policy: LanePolicy,
+    breaker: Breaker,
+    rate: Option<RateLimiter>,
+    /// Attempts under way (a batch is one).
+    in_flight: u32,
+    /// Leases taken since the least urgent had its turn.
+    since_least_urgent: u32,
+    /// The delivery of the last probe.
+    probed: Option<DeliveryId>,
+    paused_until: Option<Timestamp>,
+    alarm: Option<String>,
+}
+
+/// What a lane wants of the store.
+#[derive(Debug)]
+pub enum Wish {
+    /// Leases.
+    Lease(LaneDemand),
+    /// Nothing before this time.
+    NotBefore(Timestamp),
+    /// Nothing until an attempt of its ends.
+    Nothing,
+}
+
+/// The leases of one attempt, and where they go.
+pub struct Batch {
+    /// Tried by this one.
+    pub destination: Arc<dyn Destination>,
+    /// As it was when the attempt began.
+    pub policy: LanePolicy,
+    /// One, or several for a destination that takes batches.
+    pub leases: Vec<Lease>,
+    /// The breaker's probe.
+    pub probe: bool,
+}
+
+impl Batch {
+    /// Bytes of the bodies.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.leases.iter().map(|lease| lease.message.body.len() as u64).sum()
+    }
+}
+
+impl Lane {
+    /// An idle lane.
+    #[must_use]
+    pub fn new(
+        name: DestinationName,
+        destination: Arc<dyn Destination>,
+        policy: LanePolicy,
+        now: Timestamp,
+    ) -> Self {
+        let state = State {
+            destination,
+            breaker: Breaker::new(policy.breaker),
+            rate: policy.rate.map(|rate| RateLimiter::new(rate, now)),
+            policy,
+            in_flight: 0,
+            since_least_urgent: 0,
+            probed: None,
+            paused_until: None,
+            alarm: None,
+        };
+        Self { name, state: Mutex::new(state) }
+    }
+
+    /// Its destination.
+    #[must_use]
+    pub fn name(&self) -> &DestinationName {
+        &self.name
+    }
+
+    /// Another destination and policy under the same name. A pause of our own making ends: its reason may be mended.
+    pub fn replace(&self, destination: Arc<dyn Destination>, policy: LanePolicy, now: Timestamp) {
+        let mut state = self.lock();
+        if state.policy.breaker != policy.breaker {
+            state.breaker = Breaker::new(policy.breaker);
+        }
+        if state.policy.rate != policy.rate {
+            state.rate = policy.rate.map(|rate| RateLimiter::new(rate, now));
+        }
+        state.destination = destination;
+        state.policy = policy;
+        if state.alarm.take().is_some() {
+            state.paused_until = None;
+        }
+    }
+
+    /// How many leases it may take now.
+    pub fn wish(&self, now: Timestamp) -> Wish {
+        let mut state = self.lock();
+        if let Some(until) = state.paused_until.filter(|until| *until > now) {
+            return Wish::NotBefore(until);
+        }
+        let free = state.policy.concurrency.max(1).saturating_sub(state.in_flight);
+        if free == 0 {
+            return Wish::Nothing;
+        }
+        let (attempts, probe) = match state.breaker.permits(now) {
+            Permits::All => (free, false),
+            Permits::Probe => (1, true),
+            Permits::NoneUntil(at) => return Wish::NotBefore(at),
+            Permits::NoneWhileProbing => return Wish::Nothing,
+        };
+        let attempts = match state.attempts_by_rate(attempts, now) {
+            Ok(attempts) => attempts,
+            Err(at) => return Wish::NotBefore(at),
+        };
+        let limit = if probe { 1 } else { attempts.saturating_mul(state.policy.batch_max.max(1)) };
+        Wish::Lease(LaneDemand {
+            destination: self.name.clone(),
+            limit,
+            least_urgent_first: ((state.since_least_urgent + limit) / FAIRNESS).min(limit),
+            lease: state.policy.timeout + LEASE_MARGIN,
+            attempts_max: state.policy.retry.attempts_max,
+            avoid: if probe { state.probed.clone() } else { None },
+        })
+    }
+
+    /// Counts leases that were taken as under way, as the attempts they make.
+    pub fn begin(&self, leases: Vec<Lease>, now: Timestamp) -> Vec<Batch> {
+        let mut state = self.lock();
+        let taken = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        state.since_least_urgent = (state.since_least_urgent % FAIRNESS + taken % FAIRNESS) % FAIRNESS;
+        let probe = state.breaker.permits(now) == Permits::Probe;
+        if probe {
+            state.breaker.probing(now);
+            state.probed = leases.first().map(|lease| lease.delivery.clone());
+        }
+        let size = state.policy.batch_max.max(1) as usize;
+        let mut batches = Vec::new();
+        let mut leases = leases.into_iter().peekable();
+        while leases.peek().is_some() {
+            let batch = leases.by_ref().take(size).collect();
+            state.in_flight += 1;
+            if let Some(rate) = &mut state.rate {
+                // The wish was within the rate: this takes what it found.
+                let _ = rate.try_take(1, now);
+            }
+            batches.push(Batch {
+                destination: Arc::clone(&state.destination),
+                policy: state.policy.clone(),
+                leases: batch,
+                probe: probe && batches.is_empty(),
+            });
+        }
+        batches
+    }
+
+    /// What an attempt says about the receiver: moves breaker and pauses.
+    pub fn record(&self, replies: &[Reply], probe: bool, now: Timestamp, rng: &mut fastrand::Rng) {
+        let mut state = self.lock();
+        // Of a batch, one confirmed item shows that the receiver works.
+        let telling = replies.iter().find(|reply| reply.outcome == Outcome::Delivered).or(replies.first());
+        let Some(reply) = telling else { return };
+        let before = state.breaker.state();
+        state.breaker.record(&reply.outcome, probe, now);
+        if before != state.breaker.state() {
+            let state = state.breaker.state().as_str();
+            tracing::warn!(destination = %self.name, state, "breaker_changed");
+        }
+        match &reply.outcome {
+            Outcome::Failed { kind: crate::model::FailureKind::RateLimited, after } => {
+                let rest = delay_after(&state.policy.retry, 1, *after, rng);
+                state.pause(now.plus(rest), "rate limited by the receiver");
+            }
+            Outcome::NotTried => {
+                tracing::error!(destination = %self.name, reason = %reply.excerpt, "destination_not_tried");
+                state.pause(now.plus(REST_NOT_TRIED), &reply.excerpt);
+            }
+            _ if state.paused_until.is_none_or(|until| until <= now) => {
+                state.paused_until = None;
+                state.alarm = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// An attempt is over and settled.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+    }
+
+    /// As it stands now.
+    #[must_use]
+    pub fn view(&self) -> LaneView {
+        let state = self.lock();
+        LaneView {
+            destination: self.name.clone(),
+            breaker: state.breaker.state(),
+            in_flight: state.in_flight,
+            concurrency: state.policy.concurrency,
+            paused_until: state.paused_until,
+            alarm: state.alarm.clone().or_else(|| {
+                (state.breaker.state() != BreakerState::Closed)
+                    .then(|| "the circuit breaker is open".to_owned())
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// As many of `attempts` as the rate allows now, or when it allows one.
+    fn attempts_by_rate(&mut self, attempts: u32, now: Timestamp) -> Result<u32, Timestamp> {
+        let Some(rate) = &mut self.rate else { return Ok(attempts) };
+        match rate.available(now).min(attempts) {
+            0 => Err(now.plus(rate.wait(now).max(Duration::from_millis(1)))),
+            some => Ok(some),
+        }
+    }
+
+    fn pause(&mut self, until: Timestamp, why: &str) {
+        self.paused_until = self.paused_until.max(Some(until));
+        self.alarm = Some(why.to_owned());
+    }
+}
