@@ -1,1 +1,3 @@
-//! The admin API, over a real listener.
+//! The admin listener, its API and the metrics, seen from outside.
+
+mod metrics;
