@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -80,6 +80,9 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         // Everything is begun here and not in the future, so that the watchdog never sees a gap.
         let busy = Busy::begin(&activity);
+        if request.version() == Version::HTTP_2 {
+            activity.is_certainly_h2();
+        }
         let service = shared.service.clone();
         answer(async move { service(request, peer).await }, busy, settings.request_timeout)
     });

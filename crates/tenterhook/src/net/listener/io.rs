@@ -67,6 +67,11 @@ impl Activity {
         self.linger.store(true, Ordering::Release);
     }
 
+    /// A request of HTTP/2 has come, also where its preface came in pieces.
+    pub(super) fn is_certainly_h2(&self) {
+        self.h2.store(true, Ordering::Release);
+    }
+
     pub(super) fn is_h2(&self) -> bool {
         self.h2.load(Ordering::Acquire)
     }
