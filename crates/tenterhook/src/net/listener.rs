@@ -9,6 +9,7 @@
 //! | responses that nobody reads | `write_timeout` without progress |
 //! | TLS handshakes | `header_timeout` |
 //! | h2 streams, resets, windows | constants in [`connection`] |
+//! | what is no request at all | hyper answers 400, 414 or 431 by itself, without a body, and hangs up |
 //! | file descriptors | accepting backs off, and idle connections give way, while there are none |
 
 mod connection;
@@ -76,7 +77,7 @@ pub struct Peer {
 struct Shared<S> {
     settings: ListenerSettings,
     service: S,
-    /// Set while there is no room for another connection: idle ones then give way at once.
+    /// Set while there is no room for another connection: idle ones then give way within a second.
     crowded: AtomicBool,
     stop: CancellationToken,
 }

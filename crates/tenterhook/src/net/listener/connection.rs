@@ -124,9 +124,11 @@ enum Watch {
 fn watch(activity: &Activity, settings: &ListenerSettings, crowded: bool) -> Watch {
     let now = Instant::now();
     let next_look = now + LOOK_EVERY.min(settings.header_timeout);
-    match activity.deadline(settings.header_timeout, settings.idle_timeout) {
+    // Not at once even then: a peer that has just got its answer may be sending the next request.
+    let idle_timeout = if crowded { settings.idle_timeout.min(LOOK_EVERY) } else { settings.idle_timeout };
+    match activity.deadline(settings.header_timeout, idle_timeout) {
         None => Watch::LookAgain(next_look),
-        Some(deadline) if deadline <= now || (crowded && activity.is_idle()) => Watch::Close,
+        Some(deadline) if deadline <= now => Watch::Close,
         Some(deadline) => Watch::LookAgain(deadline.min(next_look)),
     }
 }

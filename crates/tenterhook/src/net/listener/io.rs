@@ -96,13 +96,6 @@ impl Activity {
         Some(self.started + Duration::from_millis(from_ms) + allowed)
     }
 
-    /// No request, and none begun: nobody loses anything when it closes now.
-    pub(super) fn is_idle(&self) -> bool {
-        self.busy.load(Ordering::Acquire) == 0
-            && self.idle_since_ms.load(Ordering::Acquire) > 0
-            && (self.is_h2() || self.first_byte_ms.load(Ordering::Acquire) == 0)
-    }
-
     fn saw_bytes(&self, bytes: &[u8]) {
         if self.idle_since_ms.load(Ordering::Acquire) == 0 && bytes.starts_with(b"PRI ") {
             self.h2.store(true, Ordering::Release);
