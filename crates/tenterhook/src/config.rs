@@ -1,7 +1,30 @@
 //! The config: raw (as written) → checked (every problem found, each with its line) → built (parts ready to run).
 //! Knows the shapes of sources, destinations, stores and policies; knows nothing of HTTP or of the pipeline.
 
+mod build;
+mod check;
+mod destination;
+mod exec;
+mod file;
+mod gateway;
+pub mod init;
+mod mask;
+mod overrides;
+mod problem;
+pub mod reference;
+mod reload;
+mod routes;
+mod schema;
+mod secrets;
+mod section;
+mod source;
+mod url;
+mod values;
+mod verify;
+
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +32,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use self::problem::Findings;
+pub use self::problem::{ConfigError, Problem};
+use self::secrets::Resolver;
 use crate::destination::Destination;
 use crate::dispatcher::LanePolicy;
 use crate::model::{DestinationName, Timestamp};
@@ -33,6 +59,8 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// The config as JSON with every secret masked, for `GET /api/v1/config`.
     pub masked: serde_json::Value,
+    /// Where the keys of `[server]` and `[store]` are written, for problems of a reload.
+    lines: BTreeMap<String, usize>,
 }
 
 /// One destination with its lane.
@@ -78,7 +106,7 @@ pub struct ServerSettings {
 }
 
 /// Where the certificate is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// PEM chain.
     pub certificate_file: PathBuf,
@@ -87,13 +115,16 @@ pub struct TlsSettings {
 }
 
 /// How logs look.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// One JSON object a line instead of text for people.
     pub json: bool,
     /// A filter such as `info` or `tenterhook=debug`.
     pub filter: String,
 }
+
+/// Where the config is looked for, unless a command is told otherwise.
+pub const DEFAULT_PATH: &str = "tenterhook.toml";
 
 /// `[store]`.
 #[derive(Clone, Debug)]
@@ -126,36 +157,64 @@ pub struct AdminToken {
     pub sha256: [u8; 32],
 }
 
-/// One thing that is wrong (or worth knowing) in a config.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where in the file, counted from 1; `None` for a problem of the environment.
-    pub line: Option<usize>,
-    /// The TOML path, such as `sources.stripe.secrets[0]`.
-    pub key: String,
-    /// What is wrong, one line, no secret.
-    pub message: String,
-    /// What to do about it.
-    pub hint: String,
-}
-
-/// Every problem of a config at once.
-#[derive(Debug, thiserror::Error)]
-#[error("{} problem(s) in {}", .problems.len(), .path.display())]
-pub struct ConfigError {
-    /// The file.
-    pub path: PathBuf,
-    /// All of them, in file order.
-    pub problems: Vec<Problem>,
-}
-
 /// Reads, checks and builds the config at `path`. `environment` is what `TENTERHOOK__…` overrides and `env:` references
-/// are taken from.
+/// are taken from; `now` judges dates. Blocks: it reads files and runs `exec:` references, each for 10 s at most.
 pub fn load(
     path: &Path,
     environment: &BTreeMap<String, String>,
     now: Timestamp,
 ) -> Result<Config, ConfigError> {
-    let _ = (path, environment, now);
-    todo!()
+    let refused = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = read(path).map_err(|problem| refused(vec![problem]))?;
+    let mut root = file::parse(&text).map_err(refused)?;
+    let mut findings = Findings::default();
+    overrides::apply(&mut root, environment, &mut findings);
+    check::check(&root, &mut findings);
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let parts = build::build(&root, &mut Resolver::new(directory, environment, now), &mut findings);
+    let Findings { mut problems, mut warnings } = findings;
+    // Those of the environment come last: they have no line.
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+    warnings.sort_by_key(|warning| warning.line.unwrap_or(usize::MAX));
+    if !problems.is_empty() {
+        return Err(refused(problems));
+    }
+    Ok(Config {
+        path: path.to_owned(),
+        server: parts.server,
+        store: parts.store,
+        sources: parts.sources,
+        destinations: parts.destinations,
+        admin: parts.admin,
+        warnings,
+        masked: mask::masked(&root),
+        lines: root.lines_of(&["server", "store"]),
+    })
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let problem = |line, message: String, hint: &str| Problem {
+        line,
+        key: String::new(),
+        message,
+        hint: hint.to_owned(),
+    };
+    let cannot = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => "`tenterhook init` writes one; `--config PATH` names another",
+            _ => "",
+        };
+        problem(None, format!("cannot read the config: {}", error.kind()), hint)
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    file.take(file::FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > file::FILE_BYTES_MAX {
+        return Err(problem(None, "the config is longer than 4 MiB".to_owned(), ""));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        problem(Some(line), "not UTF-8 text".to_owned(), "save the file as UTF-8")
+    })
 }

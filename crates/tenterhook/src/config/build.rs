@@ -1,0 +1,170 @@
+//! Builds the parts of a checked file, in the order in which they need one another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::destination::{KindSettings, Senders};
+use super::file::{Node, Table};
+use super::problem::{Findings, suggestion};
+use super::routes::{Names, PlacedRoute};
+use super::schema::{self, SOURCE};
+use super::secrets::Resolver;
+use super::section::Section;
+use super::{
+    AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, routes, source,
+};
+use crate::destination::{CheckError, Destination};
+use crate::model::{DestinationName, SourceName};
+use crate::source::Source;
+
+/// Everything that a config is made of.
+pub(super) struct Parts {
+    pub(super) server: ServerSettings,
+    pub(super) store: StoreSettings,
+    pub(super) admin: AdminSettings,
+    pub(super) sources: Vec<Arc<Source>>,
+    pub(super) destinations: BTreeMap<DestinationName, ConfiguredDestination>,
+}
+
+/// Builds all parts. Where `findings` has a problem afterwards, they are not to be used.
+pub(super) fn build(root: &Table, resolver: &mut Resolver<'_>, findings: &mut Findings) -> Parts {
+    let server = gateway::server(root, resolver, findings);
+    let store = gateway::store(root, resolver, findings);
+    let admin = gateway::admin(root, &server, resolver, findings);
+    let source_paths = paths(root, "sources");
+    let destination_paths = paths(root, "destinations");
+    let source_sections: Vec<_> = source_paths
+        .iter()
+        .map(|entry| (Section::new(&entry.path, SOURCE, Some(entry.node)), entry.name))
+        .collect();
+    let destination_sections: Vec<_> = destination_paths
+        .iter()
+        .map(|entry| {
+            let kind = entry.node.table().and_then(|table| table.node("type")).and_then(Node::text);
+            (Section::new(&entry.path, schema::keys("destinations", kind), Some(entry.node)), entry.name)
+        })
+        .collect();
+
+    let mut built = Vec::new();
+    for (section, name) in &source_sections {
+        let Ok(name) = name.parse::<SourceName>() else { continue };
+        built.extend(source::build(&name, *section, server.rate_per_address, resolver, findings));
+    }
+    check_paths(&source_sections, findings);
+    let names = Names {
+        sources: source_paths.iter().map(|entry| entry.name).collect(),
+        destinations: destination_paths.iter().map(|entry| entry.name).collect(),
+    };
+    check_unmatched(&source_sections, &names, findings);
+    let entries = root.entries("routes");
+    let routes = routes::build(entries, &names, findings);
+    routes::warn_about_loose_ends(&routes, &source_sections, &destination_sections, findings);
+    let sources = with_routes(built, routes);
+    let destinations = destinations(&destination_sections, &sources, resolver, findings);
+    Parts { server, store, admin, sources, destinations }
+}
+
+/// An entry `[section.name]`.
+struct Entry<'f> {
+    path: String,
+    name: &'f str,
+    node: &'f Node,
+}
+
+fn paths<'f>(root: &'f Table, section: &str) -> Vec<Entry<'f>> {
+    let entries =
+        root.node(section).and_then(Node::table).map(|table| table.0.as_slice()).unwrap_or_default();
+    entries
+        .iter()
+        .filter(|(_, node)| node.table().is_some())
+        .map(|(name, node)| Entry { path: format!("{section}.{name}"), name, node })
+        .collect()
+}
+
+/// Two sources cannot be at the same path.
+fn check_paths(sources: &[(Section<'_>, &str)], findings: &mut Findings) {
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    for (section, name) in sources {
+        let path = section.text("path").unwrap_or_else(|| format!("/webhooks/{name}"));
+        match taken.get(&path) {
+            Some(other) => findings.problem(
+                &section.at("path"),
+                format!("source `{other}` is already at `{path}`"),
+                "give one of them a `path` of its own",
+            ),
+            None => {
+                taken.insert(path, name);
+            }
+        }
+    }
+}
+
+fn check_unmatched(sources: &[(Section<'_>, &str)], names: &Names<'_>, findings: &mut Findings) {
+    for (section, _) in sources {
+        let text = section.text("unmatched").unwrap_or_default();
+        if let Some(destination) = text.strip_prefix("deliver:")
+            && !names.destinations.contains(&destination)
+        {
+            let message = format!("unknown destination `{}`", super::problem::shown(destination));
+            findings.problem(&section.at("unmatched"), message, suggestion(destination, &names.destinations));
+        }
+    }
+}
+
+fn with_routes(sources: Vec<Source>, routes: Vec<PlacedRoute>) -> Vec<Arc<Source>> {
+    let mut by_source: BTreeMap<SourceName, Vec<_>> = BTreeMap::new();
+    for placed in routes {
+        by_source.entry(placed.source).or_default().push(placed.route);
+    }
+    sources
+        .into_iter()
+        .map(|mut source| {
+            source.routes = by_source.remove(&source.name).unwrap_or_default();
+            Arc::new(source)
+        })
+        .collect()
+}
+
+fn destinations(
+    sections: &[(Section<'_>, &str)],
+    sources: &[Arc<Source>],
+    resolver: &mut Resolver<'_>,
+    findings: &mut Findings,
+) -> BTreeMap<DestinationName, ConfiguredDestination> {
+    let mut destinations = BTreeMap::new();
+    for (section, name) in sections {
+        let Ok(name) = name.parse::<DestinationName>() else { continue };
+        let Some(settings) = destination::settings(*section, &senders(sources, &name), resolver, findings)
+        else {
+            continue;
+        };
+        match connect(settings.kind) {
+            Ok(destination) => {
+                let configured =
+                    ConfiguredDestination { destination, lane: settings.lane, target: settings.target };
+                destinations.insert(name, configured);
+            }
+            Err(error) => findings.problem(&section.place(), error.message, error.hint),
+        }
+    }
+    destinations
+}
+
+/// Until the kinds of destinations can be made, every one of them is refused.
+fn connect(settings: KindSettings) -> Result<Arc<dyn Destination>, CheckError> {
+    let message = match settings {
+        KindSettings::Http(settings) => format!("cannot deliver to `{}` yet", settings.url),
+        KindSettings::Command(settings) => format!("cannot deliver to `{}` yet", settings.command.join(" ")),
+    };
+    Err(CheckError { message, hint: String::new(), refuses_start: true })
+}
+
+/// The sources whose events may come to a destination.
+fn senders(sources: &[Arc<Source>], destination: &DestinationName) -> Senders {
+    let sends = |source: &&Arc<Source>| {
+        source.routes.iter().any(|route| route.destination == *destination)
+            || source.unmatched == crate::source::Unmatched::Deliver(destination.clone())
+    };
+    let sender = |source: &Arc<Source>| (source.name.clone(), Arc::new(source.verifier.clone()));
+    sources.iter().filter(sends).map(sender).collect()
+}

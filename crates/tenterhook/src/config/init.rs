@@ -1,0 +1,71 @@
+//! What `tenterhook init` writes: a short, commented, working config for one provider, and what to do next.
+
+use std::fmt::Write;
+
+use tenterhook_verify::Provider;
+
+/// A config to start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The file.
+    pub config: String,
+    /// Variables that have to be set before the gateway starts: name, and where its value is found.
+    pub variables: Vec<(String, String)>,
+    /// The path to give to the provider, behind one's own host name.
+    pub path: String,
+    /// What people get wrong with this provider.
+    pub pitfalls: Vec<String>,
+}
+
+/// Writes a config for `provider` that delivers to `handler_url`.
+#[must_use]
+pub fn start(provider: &Provider, handler_url: &str) -> Start {
+    let name = &provider.name;
+    let mut variables = Vec::new();
+    let mut source = format!("provider = \"{name}\"\n");
+    if provider.public_keys.is_empty() {
+        let variable = format!("{}_WEBHOOK_SECRET", name.to_ascii_uppercase().replace(['-', '.'], "_"));
+        let what = if provider.scheme.is_asymmetric() { "public key" } else { "signing secret" };
+        let _ = writeln!(
+            source,
+            "secrets = [\"env:{variable}\"]   # several while you rotate; never the secret itself"
+        );
+        variables.push((variable, format!("the {what} that {} shows for this endpoint", provider.display)));
+    } else {
+        let others: Vec<&str> = provider.public_keys.iter().map(|(name, _)| name.as_str()).collect();
+        let environment = if others.contains(&"production") { "production" } else { others[0] };
+        let _ = writeln!(source, "environment = \"{environment}\"   # one of: {}", others.join(", "));
+    }
+    if provider.scheme.signs_url() {
+        let _ = writeln!(
+            source,
+            "public_url = \"https://hooks.example.com/webhooks/{name}\"   # change it: exactly as configured at the provider"
+        );
+    }
+    let config = format!(
+        r#"# Receives webhooks of {display} and delivers them to your application.
+# Every other key, with its default: tenterhook.example.toml, docs/reference/config.md.
+
+[server]
+listen = "127.0.0.1:8080"         # where {display} sends to, behind your HTTPS proxy
+admin_listen = "127.0.0.1:8081"   # admin API, console, metrics
+
+[store]
+url = "sqlite:tenterhook.db"      # beside this file
+
+[sources.{name}]                  # receives at /webhooks/{name}
+{source}
+[destinations.app]
+type = "http"
+url = "{handler_url}"
+# signing_secret = "env:APP_SIGNING_SECRET"   # whsec_…: signs what your application receives
+
+[[routes]]
+source = "{name}"
+destination = "app"
+# events = ["…"]                  # globs on the event type; all, unless you say so
+"#,
+        display = provider.display,
+    );
+    Start { config, variables, path: format!("/webhooks/{name}"), pitfalls: provider.pitfalls.clone() }
+}
