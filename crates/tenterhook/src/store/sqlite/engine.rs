@@ -1,0 +1,269 @@
+//! The read-write connection with all that must move in step with it: names, counters, the dedupe index, the last id.
+//! Knows transactions; what is done inside one stands in `accept`, `lease`, `settle`, `change` and `prune`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::codec::{DEAD, LEASED, PENDING, reason_code};
+use super::dedupe::DedupeIndex;
+use super::names::Names;
+use super::row::{self, Row, columns};
+use super::tally::Tally;
+use super::{SqliteSettings, schema};
+use crate::model::{DeadReason, Timestamp};
+use crate::store::{AuditEntry, StoreError, StoreErrorKind};
+
+/// A step of the wall clock beyond this, between two runs, is not believed at once.
+const STEP_MS: i64 = 3_600_000;
+
+/// The engine.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) conn: Connection,
+    pub(super) names: Arc<Names>,
+    pub(super) tally: Tally,
+    pub(super) dedupe: DedupeIndex,
+    pub(super) paused: HashSet<i64>,
+    pub(super) last_id: i64,
+    pub(super) guard: ClockGuard,
+    /// The time of the present transaction.
+    pub(super) now: i64,
+    /// Where the next prune looks on.
+    pub(super) prune_from: i64,
+    pub(super) bytes_max: Option<u64>,
+    /// Bytes that the present transaction may still add, once somebody asked.
+    room: Option<i64>,
+}
+
+/// Whether the clock is believed for what cannot be undone: forgetting keys and removing events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClockGuard {
+    skew_ms: i64,
+    doubted_until: i64,
+}
+
+impl ClockGuard {
+    fn new(last_seen: i64, now: i64) -> Self {
+        let gap = now.saturating_sub(last_seen);
+        if last_seen == 0 || gap.abs() <= STEP_MS {
+            return Self::default();
+        }
+        tracing::warn!(
+            gap_s = gap / 1000,
+            "store_clock_gap: retention and key expiry wait an hour, or until the clock is confirmed"
+        );
+        Self { skew_ms: gap.max(0), doubted_until: now.saturating_add(STEP_MS) }
+    }
+
+    /// The time by which keys are forgotten.
+    pub(super) fn expiry(&self, now: i64) -> i64 {
+        if self.is_doubted(now) { now.saturating_sub(self.skew_ms) } else { now }
+    }
+
+    /// Whether removing is paused.
+    pub(super) fn is_doubted(&self, now: i64) -> bool {
+        now < self.doubted_until
+    }
+}
+
+impl Engine {
+    /// Opens the database and builds what is kept in RAM. `fresh`: for the first time in this process, so that leases
+    /// of the former one end and due times from a clock that was ahead are clamped.
+    pub(super) fn open(
+        settings: &SqliteSettings,
+        names: Arc<Names>,
+        now: Timestamp,
+        former: Option<ClockGuard>,
+    ) -> Result<Self, StoreError> {
+        let conn = schema::open_writer(&settings.path)?;
+        let failed = |error: rusqlite::Error| judge(&error, "open the store");
+        if former.is_some() {
+            verify(&conn).map_err(failed)?;
+        }
+        names.load(&conn).map_err(failed)?;
+        let now = now.millis();
+        let (last_id, last_seen) = conn
+            .query_row(
+                "SELECT max(last_id, coalesce((SELECT max(id) FROM event),0)), last_seen FROM meta",
+                [],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+            )
+            .map_err(failed)?;
+        let guard = former.unwrap_or_else(|| ClockGuard::new(last_seen, now));
+        let dedupe = DedupeIndex::load(&conn, guard.expiry(now)).map_err(failed)?;
+        let mut engine = Self {
+            conn,
+            names,
+            tally: Tally::default(),
+            dedupe,
+            paused: HashSet::new(),
+            last_id,
+            guard,
+            now,
+            prune_from: 0,
+            bytes_max: settings.bytes_max,
+            room: None,
+        };
+        engine.load_paused().map_err(failed)?;
+        if former.is_none() {
+            engine.take_over(settings).map_err(failed)?;
+        }
+        Ok(engine)
+    }
+
+    /// Begins a transaction at a time.
+    pub(super) fn begin(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        self.now = now.millis();
+        self.room = None;
+        self.tally = Tally::default();
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+    }
+
+    /// Writes the counters: the last statement before a commit.
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.dedupe.save_runs(&self.conn)?;
+        self.tally.write(&self.conn, self.last_id, self.now)
+    }
+
+    /// Makes it durable. Says whether a delivery became attemptable.
+    pub(super) fn commit(&mut self) -> rusqlite::Result<bool> {
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.dedupe.commit();
+        Ok(self.tally.woke)
+    }
+
+    /// Forgets the transaction, also in RAM. An error means that the connection cannot be trusted.
+    pub(super) fn roll_back(&mut self) -> rusqlite::Result<()> {
+        self.dedupe.roll_back();
+        self.tally = Tally::default();
+        if !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK")?;
+        }
+        self.names.load(&self.conn)?;
+        self.load_paused()
+    }
+
+    /// Bytes that may still be added before `bytes_max`; negative when it is passed.
+    pub(super) fn room(&mut self) -> rusqlite::Result<i64> {
+        if let Some(room) = self.room {
+            return Ok(room);
+        }
+        let room = match self.bytes_max {
+            None => i64::MAX,
+            Some(max) => {
+                let (pages, free): (i64, i64) = self
+                    .conn
+                    .prepare_cached(
+                        "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count",
+                    )?
+                    .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                i64::try_from(max).unwrap_or(i64::MAX).saturating_sub((pages - free).saturating_mul(4096))
+            }
+        };
+        self.room = Some(room);
+        Ok(room)
+    }
+
+    /// Takes bytes off the room.
+    pub(super) fn spend(&mut self, bytes: u64) {
+        self.room = self.room.map(|room| room.saturating_sub_unsigned(bytes));
+    }
+
+    /// Writes a line of the audit trail.
+    pub(super) fn audit(&self, entry: &AuditEntry) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO audit(at,actor,action,subject,count) VALUES(?1,?2,?3,?4,?5)")?
+            .execute(params![
+                entry.at.millis(),
+                entry.actor,
+                entry.action,
+                entry.subject,
+                i64::try_from(entry.count).unwrap_or(i64::MAX)
+            ])
+            .map(drop)
+    }
+
+    /// Pauses or resumes a destination.
+    pub(super) fn pause(&mut self, destination: &str, paused: bool, by: &AuditEntry) -> rusqlite::Result<()> {
+        let dest = self.names.intern(&self.conn, destination)?;
+        if paused {
+            self.conn.prepare_cached("INSERT OR IGNORE INTO paused(dest) VALUES(?1)")?.execute([dest])?;
+            self.paused.insert(dest);
+        } else {
+            self.conn.prepare_cached("DELETE FROM paused WHERE dest=?1")?.execute([dest])?;
+            self.paused.remove(&dest);
+            self.tally.woke = true;
+        }
+        self.audit(by)
+    }
+
+    /// Ends a lease that nobody will settle, at a time: pending again, or dead when its budget is spent. True: dead.
+    pub(super) fn end_lease(&mut self, old: &Row, attempts_max: i64, at: i64) -> rusqlite::Result<bool> {
+        let is_dead = old.used() >= attempts_max;
+        let new = if is_dead {
+            Row { state: DEAD, at, reason: Some(reason_code(DeadReason::LeaseExpired)), ..*old }
+        } else {
+            Row { state: PENDING, at, ..*old }
+        };
+        row::change(&self.conn, &mut self.tally, old, new)?;
+        Ok(is_dead)
+    }
+
+    fn load_paused(&mut self) -> rusqlite::Result<()> {
+        self.paused = self
+            .conn
+            .prepare_cached("SELECT dest FROM paused")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(())
+    }
+
+    /// What a new process does first: nobody will settle the former one's leases.
+    fn take_over(&mut self, settings: &SqliteSettings) -> rusqlite::Result<()> {
+        let now = self.now;
+        self.begin(Timestamp::from_millis(now))?;
+        let leased: Vec<Row> = self
+            .conn
+            .prepare(concat!("SELECT ", columns!(), " FROM delivery WHERE state=1"))?
+            .query_map([], Row::read)?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut dead = 0_usize;
+        for old in leased.iter().filter(|row| row.state == LEASED) {
+            dead += usize::from(self.end_lease(old, old.budget, old.at.min(now))?);
+        }
+        let latest = Timestamp::from_millis(now).plus(settings.backoff_max).millis();
+        let clamped = self.conn.execute("UPDATE delivery SET at=?1 WHERE state=0 AND at>?1", [latest])?;
+        self.finish()?;
+        self.commit()?;
+        if !leased.is_empty() || clamped > 0 {
+            tracing::info!(leases = leased.len(), dead, clamped, "store_leases_ended");
+        }
+        Ok(())
+    }
+}
+
+/// What is cheap to check after an I/O error; then everything in the WAL goes to the database file, through an fsync
+/// that counts.
+fn verify(conn: &Connection) -> rusqlite::Result<()> {
+    for table in ["meta", "tally", "name", "paused", "tombstone"] {
+        let finding: String =
+            conn.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
+        if finding != "ok" {
+            let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(rusqlite::Error::SqliteFailure(corrupt, Some(finding)));
+        }
+    }
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// What an engine error means to callers.
+pub(super) fn judge(error: &rusqlite::Error, what: &str) -> StoreError {
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::new(kind, format!("cannot {what}: {error}"))
+}

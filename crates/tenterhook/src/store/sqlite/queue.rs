@@ -1,0 +1,208 @@
+//! The way to the writer: bounded in commands and in bytes, never waited for. And what both ends share.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::change::Outcome;
+use super::codec::Packed;
+use super::lease::{Picked, Taken};
+use crate::model::{Accepted, DeliveryId, DestinationName, Settled, Settlement, Timestamp};
+use crate::store::{AuditEntry, Change, Demand, Pruned, Retention, Selection, StoreError, StoreErrorKind};
+
+/// Commands that may wait.
+const QUEUE: usize = 4096;
+/// Bytes of submissions that may wait.
+const QUEUE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// A transaction that takes longer makes the store not ready: the disk stalls.
+const STALL_MS: i64 = 5_000;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    Accept(Vec<Packed>),
+    Lease(Demand),
+    TakeBack { corrupt: Vec<Picked>, unread: Vec<Picked> },
+    Settle(Vec<Settlement>),
+    Change { ids: Vec<DeliveryId>, selection: Selection, change: Change, by: AuditEntry },
+    Prune(Retention, Timestamp),
+    Pause(DestinationName, bool, AuditEntry),
+    Audit(AuditEntry),
+    ConfirmClock,
+    Close,
+}
+
+/// What it answers, one for each kind of work.
+#[derive(Debug)]
+pub(super) enum Done {
+    Accepted(Vec<Accepted>),
+    Taken(Taken),
+    Settled(Vec<Settled>),
+    Changed(Outcome),
+    Pruned(Pruned),
+    Nothing,
+}
+
+/// Work and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) work: Work,
+    pub(super) bytes: u64,
+    pub(super) reply: oneshot::Sender<Result<Done, StoreError>>,
+}
+
+/// What the writer and the front share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    trouble: Mutex<Option<StoreError>>,
+    pub(super) closed: AtomicBool,
+    waiting: AtomicUsize,
+    waiting_bytes: AtomicU64,
+    /// When the present transaction began, in milliseconds since `born`; negative between transactions.
+    busy_since_ms: AtomicI64,
+    born: Instant,
+    pub(super) keys: AtomicU64,
+    pub(super) commits: AtomicU64,
+    /// Moves on when readers must let go of their connections.
+    pub(super) epoch: AtomicU64,
+    pub(super) work: watch::Sender<u64>,
+    pub(super) fatal: watch::Sender<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            trouble: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            waiting_bytes: AtomicU64::new(0),
+            busy_since_ms: AtomicI64::new(-1),
+            born: Instant::now(),
+            keys: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            work: watch::Sender::new(0),
+            fatal: watch::Sender::new(None),
+        }
+    }
+
+    /// Whether an accept would be taken now.
+    pub(super) fn ready(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        if let Some(trouble) = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(trouble);
+        }
+        let since = self.busy_since_ms.load(Ordering::Relaxed);
+        if since >= 0 && self.elapsed_ms() - since > STALL_MS {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the disk stalls"));
+        }
+        if self.waiting.load(Ordering::Relaxed) >= QUEUE {
+            return Err(queue_full());
+        }
+        Ok(())
+    }
+
+    /// Whether an accept was refused last.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// A transaction begins.
+    pub(super) fn busy(&self) {
+        self.busy_since_ms.store(self.elapsed_ms(), Ordering::Relaxed);
+    }
+
+    /// It ended.
+    pub(super) fn idle(&self) {
+        self.busy_since_ms.store(-1, Ordering::Relaxed);
+    }
+
+    /// A command was taken off the queue.
+    pub(super) fn taken(&self, command: &Command) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(command.bytes, Ordering::Relaxed);
+    }
+
+    /// The dispatcher should look.
+    pub(super) fn tick(&self) {
+        self.work.send_modify(|tick| *tick = tick.wrapping_add(1));
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.born.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The store is in trouble from now on, or no more. Logged where it changes.
+    pub(super) fn set_trouble(&self, trouble: Option<StoreError>) {
+        let mut slot = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*slot, &trouble) {
+            (None, Some(error)) => tracing::error!(kind = error.kind.code(), %error, "store_not_ready"),
+            (Some(_), None) => tracing::info!("store_ready"),
+            _ => {}
+        }
+        *slot = trouble;
+    }
+}
+
+fn queue_full() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "too many calls wait for the disk")
+}
+
+pub(super) fn closed() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "the store is closed")
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub(super) struct Queue {
+    sender: Mutex<Option<SyncSender<Command>>>,
+    shared: Arc<Shared>,
+}
+
+impl Queue {
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, Receiver<Command>) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(QUEUE);
+        (Self { sender: Mutex::new(Some(sender)), shared }, receiver)
+    }
+
+    /// Hands work to the writer and waits for it to be durable. Never waits for a place in the queue.
+    pub(super) async fn ask(&self, work: Work) -> Result<Done, StoreError> {
+        let bytes = match &work {
+            Work::Accept(batch) => batch.iter().map(Packed::bytes).sum(),
+            _ => 0,
+        };
+        let (reply, answer) = oneshot::channel();
+        self.send(Command { work, bytes, reply })?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    fn send(&self, command: Command) -> Result<(), StoreError> {
+        let bytes = command.bytes;
+        let waiting_bytes = self.shared.waiting_bytes.load(Ordering::Relaxed);
+        if waiting_bytes > 0 && waiting_bytes + bytes > QUEUE_BYTES_MAX {
+            return Err(queue_full());
+        }
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = sender.as_ref() else { return Err(closed()) };
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        sender.try_send(command).map_err(|error| {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => queue_full(),
+                TrySendError::Disconnected(_) => closed(),
+            }
+        })
+    }
+
+    /// No more commands: the writer ends after the ones it has.
+    pub(super) fn hang_up(&self) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,461 @@
+//! The writer thread: takes commands, lets them share one transaction, and answers once that is durable. Also the
+//! whole of what happens when the disk says no.
+//!
+//! There is no linger: while one commit waits for the disk, the commands of the next one gather by themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+use tokio::time::Instant;
+
+use super::codec::Packed;
+use super::engine::{ClockGuard, Engine, judge};
+use super::names::Names;
+use super::queue::{Command, Done, Shared, Work};
+use super::schema::CHECKPOINT_PAGES;
+use super::{Fault, Faults, SqliteSettings};
+use crate::model::{Clock, Timestamp};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::telemetry::metrics::Metrics;
+
+/// One transaction takes at most so many submissions and bytes.
+const GROUP_MAX: usize = 1024;
+const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How often a store in trouble is tried again by itself.
+const PROBE: Duration = Duration::from_secs(1);
+/// No command for so long: time to tidy up.
+const IDLE: Duration = Duration::from_millis(50);
+/// So many I/O errors within [`IO_ERRORS_WITHIN`] are fatal.
+const IO_ERRORS_FATAL: usize = 3;
+const IO_ERRORS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The writer. Owns the only connection that writes.
+pub(super) struct Writer {
+    /// `None` after an I/O error, until it is opened again.
+    engine: Option<Engine>,
+    guard: ClockGuard,
+    settings: SqliteSettings,
+    names: Arc<Names>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    io_errors: Vec<Instant>,
+    tried_to_open: Option<Instant>,
+    /// When the trouble was looked at last.
+    probed: Instant,
+    /// Free pages are worth giving back once nothing else is to do.
+    vacuum: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        engine: Engine,
+        settings: SqliteSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (guard, names) = (engine.guard, Arc::clone(&engine.names));
+        shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
+        Self {
+            engine: Some(engine),
+            guard,
+            settings,
+            names,
+            clock,
+            metrics,
+            shared,
+            io_errors: Vec::new(),
+            tried_to_open: None,
+            probed: Instant::now(),
+            vacuum: false,
+        }
+    }
+
+    /// Until everybody has hung up, or somebody closes.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut carried = None;
+        loop {
+            let Some(first) = carried.take().or_else(|| self.next(commands)) else { break };
+            let group = self.gather(first, commands, &mut carried);
+            let closing = group.iter().any(|command| matches!(command.work, Work::Close));
+            self.serve(group);
+            if closing {
+                break;
+            }
+            self.checkpoint();
+        }
+        self.shared.closed.store(true, Ordering::SeqCst);
+        if let Some(engine) = self.engine.take() {
+            let _ = engine.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+
+    /// The next command; `None` when everybody has hung up. Between commands the store heals and tidies up.
+    fn next(&mut self, commands: &Receiver<Command>) -> Option<Command> {
+        loop {
+            let mut in_trouble = self.engine.is_none() || self.shared.is_in_trouble();
+            if in_trouble && self.probed.elapsed() >= PROBE {
+                // Also while commands keep coming: those that are no accepts do not tell whether there is room.
+                self.probe();
+                in_trouble = self.engine.is_none() || self.shared.is_in_trouble();
+            }
+            let received = if in_trouble {
+                commands.recv_timeout(PROBE)
+            } else if self.vacuum {
+                commands.recv_timeout(IDLE)
+            } else {
+                commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match received {
+                Ok(command) => {
+                    self.shared.taken(&command);
+                    return Some(command);
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if in_trouble => {}
+                Err(RecvTimeoutError::Timeout) => self.give_back_pages(),
+            }
+        }
+    }
+
+    /// Everything that waits already, up to the bounds of one transaction. What does not fit is carried over.
+    fn gather(
+        &self,
+        first: Command,
+        commands: &Receiver<Command>,
+        carried: &mut Option<Command>,
+    ) -> Vec<Command> {
+        let (mut submissions, mut bytes) = weight(&first);
+        let mut group = vec![first];
+        while submissions < GROUP_MAX && bytes < GROUP_BYTES_MAX {
+            if matches!(group.last(), Some(Command { work: Work::Prune(..) | Work::Close, .. })) {
+                break;
+            }
+            let command = match commands.try_recv() {
+                Ok(command) => command,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            };
+            self.shared.taken(&command);
+            let (more_submissions, more_bytes) = weight(&command);
+            if submissions + more_submissions > GROUP_MAX || bytes + more_bytes > GROUP_BYTES_MAX {
+                *carried = Some(command);
+                break;
+            }
+            submissions += more_submissions;
+            bytes += more_bytes;
+            group.push(command);
+        }
+        group
+    }
+
+    /// One transaction for all; where one of them alone is to blame, the others get one of their own.
+    fn serve(&mut self, group: Vec<Command>) {
+        if self.engine.is_none() && !self.reopen() {
+            let trouble = self.shared.ready().err().unwrap_or_else(|| {
+                StoreError::new(StoreErrorKind::Unavailable, "the store is being reopened")
+            });
+            for command in group {
+                let closing = matches!(command.work, Work::Close);
+                let _ = command.reply.send(if closing { Ok(Done::Nothing) } else { Err(trouble.clone()) });
+            }
+            return;
+        }
+        self.shared.busy();
+        match self.transact(&group) {
+            Ok(done) => self.answer(group, done),
+            Err(error) if group.len() > 1 && is_about_one(&error) => {
+                for command in group {
+                    self.serve(vec![command]);
+                }
+            }
+            Err(error) => {
+                let error = judge(&error, "write");
+                for command in group {
+                    let _ = command.reply.send(Err(error.clone()));
+                }
+            }
+        }
+        self.shared.idle();
+    }
+
+    fn answer(&self, group: Vec<Command>, done: Vec<Result<Done, StoreError>>) {
+        for (command, done) in group.into_iter().zip(done) {
+            let _ = command.reply.send(done);
+        }
+    }
+
+    /// From BEGIN to COMMIT; on failure everything is as before, in the file and in RAM.
+    fn transact(&mut self, group: &[Command]) -> rusqlite::Result<Vec<Result<Done, StoreError>>> {
+        let Some(engine) = self.engine.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
+        let began = Instant::now();
+        let now = self.clock.now();
+        let faults = self.settings.faults.as_deref();
+        let mut outcome = perform(engine, group, now, faults);
+        let mut fsync_took = Duration::ZERO;
+        if let Ok(done) = outcome {
+            let committing = Instant::now();
+            outcome = match faults.and_then(Faults::at_commit) {
+                Some(fault) => Err(fault.error()),
+                None => engine.commit().map(|woke| {
+                    if woke {
+                        self.shared.tick();
+                    }
+                    done
+                }),
+            };
+            fsync_took = committing.elapsed();
+        }
+        match outcome {
+            Ok(done) => {
+                self.guard = engine.guard;
+                self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                self.metrics.commit_took(began.elapsed(), weight_of(group));
+                self.metrics.fsync_took(fsync_took);
+                self.after_commit(group, &done);
+                Ok(done)
+            }
+            Err(error) => {
+                self.after_failure(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn after_commit(&mut self, group: &[Command], done: &[Result<Done, StoreError>]) {
+        let full = done.iter().find_map(|done| done.as_ref().err());
+        let accepted = group.iter().any(|command| matches!(command.work, Work::Accept(_)));
+        match full {
+            Some(full) => {
+                self.probed = Instant::now();
+                self.shared.set_trouble(Some(full.clone()));
+            }
+            None if accepted => self.shared.set_trouble(None),
+            None => {}
+        }
+        self.vacuum |=
+            group.iter().any(|command| matches!(command.work, Work::Prune(..) | Work::Change { .. }));
+    }
+
+    /// Rolls back and decides what kind of trouble it is.
+    fn after_failure(&mut self, error: &rusqlite::Error) {
+        self.probed = Instant::now();
+        let rolled_back = self.engine.as_mut().map_or(Ok(()), Engine::roll_back);
+        let code = error.sqlite_error_code();
+        match (code, rolled_back) {
+            (Some(ErrorCode::DiskFull), Ok(())) => self.shared.set_trouble(Some(judge(error, "write"))),
+            (Some(ErrorCode::DatabaseBusy), Ok(())) => tracing::warn!(%error, "store_held_by_another_writer"),
+            (_, Ok(())) if is_about_one(error) => tracing::error!(%error, "store_statement_failed"),
+            (_, rolled_back) => {
+                let io = code == Some(ErrorCode::SystemIoFailure)
+                    || rolled_back
+                        .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
+                self.break_off(judge(error, "write"), io);
+            }
+        }
+    }
+
+    /// What is in the page cache cannot be trusted after a failed write: let go of the connection.
+    fn break_off(&mut self, trouble: StoreError, io: bool) {
+        self.shared.set_trouble(Some(StoreError { kind: StoreErrorKind::Unavailable, ..trouble.clone() }));
+        self.engine = None;
+        self.tried_to_open = None;
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        if !io {
+            return;
+        }
+        let now = Instant::now();
+        self.io_errors.retain(|at| now.duration_since(*at) < IO_ERRORS_WITHIN);
+        self.io_errors.push(now);
+        if self.io_errors.len() >= IO_ERRORS_FATAL {
+            tracing::error!(errors = self.io_errors.len(), "store_io_errors_fatal");
+            self.shared.fatal.send_replace(Some(trouble.message));
+        }
+    }
+
+    fn reopen(&mut self) -> bool {
+        if self.tried_to_open.is_some_and(|at| at.elapsed() < PROBE) {
+            return false;
+        }
+        self.tried_to_open = Some(Instant::now());
+        let opened =
+            Engine::open(&self.settings, Arc::clone(&self.names), self.clock.now(), Some(self.guard));
+        match opened {
+            Ok(engine) => {
+                self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
+                self.engine = Some(engine);
+                self.shared.set_trouble(None);
+                // Nobody knows what was committed just before: let the dispatcher look.
+                self.shared.tick();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "store_reopen_failed");
+                self.shared.set_trouble(Some(error));
+                false
+            }
+        }
+    }
+
+    /// Whether the trouble is over: a transaction of some size has to succeed.
+    fn probe(&mut self) {
+        self.probed = Instant::now();
+        if self.engine.is_none() && !self.reopen() {
+            return;
+        }
+        let Some(engine) = self.engine.as_mut() else { return };
+        let faults = self.settings.faults.as_deref();
+        let tried = (|| {
+            engine.begin(self.clock.now())?;
+            if let Some(pages) = faults.and_then(Faults::pages_max) {
+                limit_pages(engine, pages)?;
+            }
+            if engine.room()? < PROBE_BYTES {
+                return Err(Fault::Full.error());
+            }
+            engine.conn.execute("INSERT OR REPLACE INTO probe VALUES(1,zeroblob(?1))", [PROBE_BYTES])?;
+            if let Some(fault) = faults.and_then(Faults::at_commit) {
+                return Err(fault.error());
+            }
+            engine.conn.execute_batch("COMMIT; DELETE FROM probe;")
+        })();
+        match tried {
+            Ok(()) => self.shared.set_trouble(None),
+            Err(error) => self.after_failure(&error),
+        }
+    }
+
+    /// Inline, but after the callers were answered; the only connection that does it.
+    fn checkpoint(&mut self) {
+        let Some(engine) = self.engine.as_ref() else { return };
+        // NOOP only tells how long the WAL is.
+        let frames = |mode: &str| {
+            engine
+                .conn
+                .prepare_cached(mode)
+                .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(1)))
+        };
+        let checkpointed = match frames("PRAGMA wal_checkpoint(NOOP)") {
+            Ok(pages) if pages >= CHECKPOINT_PAGES => frames("PRAGMA wal_checkpoint(PASSIVE)").map(drop),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        match checkpointed {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+                self.break_off(judge(&error, "checkpoint"), true);
+            }
+            // A full disk: the WAL keeps everything, and the next commit tells.
+            Err(error) => tracing::warn!(%error, "store_checkpoint_failed"),
+            Ok(()) => {}
+        }
+    }
+
+    fn give_back_pages(&mut self) {
+        let Some(engine) = self.engine.as_ref() else { return };
+        let free = |conn: &rusqlite::Connection| {
+            conn.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0))
+        };
+        let given_back = (|| {
+            let mut statement = engine.conn.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+            free(&engine.conn)
+        })();
+        // Enough is kept to reuse: a file that shrinks and grows all day helps nobody.
+        self.vacuum = matches!(given_back, Ok(left) if left > 1024);
+        self.checkpoint();
+    }
+}
+
+const PROBE_BYTES: i64 = 64 * 1024;
+
+fn weight(command: &Command) -> (usize, u64) {
+    match &command.work {
+        Work::Accept(batch) => (batch.len(), command.bytes),
+        _ => (1, 0),
+    }
+}
+
+fn weight_of(group: &[Command]) -> usize {
+    group
+        .iter()
+        .map(|command| if matches!(command.work, Work::Accept(_)) { weight(command).0 } else { 0 })
+        .sum()
+}
+
+/// Whether the statement itself was refused, and not the disk.
+fn is_about_one(error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(code) => {
+            matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+        }
+        None => true,
+    }
+}
+
+fn limit_pages(engine: &Engine, pages: u32) -> rusqlite::Result<()> {
+    engine.conn.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))
+}
+
+/// Every command of a group, in the order of arrival. An inner error concerns one command and nothing was written for
+/// it; an outer one fails the transaction.
+fn perform(
+    engine: &mut Engine,
+    group: &[Command],
+    now: Timestamp,
+    faults: Option<&dyn Faults>,
+) -> rusqlite::Result<Vec<Result<Done, StoreError>>> {
+    if let Some(pages) = faults.and_then(Faults::pages_max) {
+        limit_pages(engine, pages)?;
+    }
+    engine.begin(now)?;
+    let done = group
+        .iter()
+        .map(|command| match &command.work {
+            Work::Accept(batch) => accept(engine, batch, command.bytes),
+            Work::Lease(demand) => engine.lease(demand).map(|taken| Ok(Done::Taken(taken))),
+            Work::TakeBack { corrupt, unread } => {
+                engine.take_back(corrupt, unread).map(|()| Ok(Done::Nothing))
+            }
+            Work::Settle(batch) => {
+                let settled = batch.iter().map(|settlement| engine.settle(settlement));
+                settled.collect::<rusqlite::Result<_>>().map(|settled| Ok(Done::Settled(settled)))
+            }
+            Work::Change { ids, selection, change, by } => {
+                engine.change(ids, selection, *change, by).map(|outcome| Ok(Done::Changed(outcome)))
+            }
+            Work::Prune(retention, now) => {
+                engine.prune(retention, *now).map(|pruned| Ok(Done::Pruned(pruned)))
+            }
+            Work::Pause(destination, paused, by) => {
+                engine.pause(destination.as_str(), *paused, by).map(|()| Ok(Done::Nothing))
+            }
+            Work::Audit(entry) => engine.audit(entry).map(|()| Ok(Done::Nothing)),
+            Work::ConfirmClock => {
+                engine.guard = ClockGuard::default();
+                Ok(Ok(Done::Nothing))
+            }
+            Work::Close => Ok(Ok(Done::Nothing)),
+        })
+        .collect::<rusqlite::Result<_>>()?;
+    engine.finish()?;
+    Ok(done)
+}
+
+fn accept(engine: &mut Engine, batch: &[Packed], bytes: u64) -> rusqlite::Result<Result<Done, StoreError>> {
+    let fits = |engine: &mut Engine, bytes: u64| {
+        engine.room().map(|room| room >= i64::try_from(bytes).unwrap_or(i64::MAX))
+    };
+    // A duplicate needs no room: its sender is answered also by a full store.
+    if !fits(engine, bytes)? && !fits(engine, engine.bytes_of_new(batch)?)? {
+        let message = "`store.max_bytes` is reached: prune, purge or raise it";
+        return Ok(Err(StoreError::new(StoreErrorKind::Full, message)));
+    }
+    engine.spend(bytes);
+    let accepted = batch.iter().map(|packed| engine.accept(packed)).collect::<rusqlite::Result<_>>()?;
+    Ok(Ok(Done::Accepted(accepted)))
+}
