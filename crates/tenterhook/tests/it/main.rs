@@ -16,4 +16,5 @@ mod destination;
 mod dispatcher;
 mod ingress;
 mod layering;
+mod sqlite;
 mod store;

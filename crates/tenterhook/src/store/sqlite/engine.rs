@@ -223,23 +223,31 @@ impl Engine {
     /// What a new process does first: nobody will settle the former one's leases.
     fn take_over(&mut self, settings: &SqliteSettings) -> rusqlite::Result<()> {
         let now = self.now;
-        self.begin(Timestamp::from_millis(now))?;
+        let latest = Timestamp::from_millis(now).plus(settings.backoff_max).millis();
         let leased: Vec<Row> = self
             .conn
-            .prepare(concat!("SELECT ", columns!(), " FROM delivery WHERE state=1"))?
+            .prepare(concat!("SELECT ", columns!(), " FROM delivery INDEXED BY leased WHERE state=1"))?
             .query_map([], Row::read)?
             .collect::<rusqlite::Result<_>>()?;
+        let is_ahead = self
+            .conn
+            .prepare("SELECT 1 FROM delivery INDEXED BY ready WHERE state=0 AND at>?1 LIMIT 1")?
+            .exists([latest])?;
+        // Nothing to do is nothing to write: a store opens also on a full disk.
+        if leased.is_empty() && !is_ahead {
+            return Ok(());
+        }
+        self.begin(Timestamp::from_millis(now))?;
         let mut dead = 0_usize;
         for old in leased.iter().filter(|row| row.state == LEASED) {
             dead += usize::from(self.end_lease(old, old.budget, old.at.min(now))?);
         }
-        let latest = Timestamp::from_millis(now).plus(settings.backoff_max).millis();
-        let clamped = self.conn.execute("UPDATE delivery SET at=?1 WHERE state=0 AND at>?1", [latest])?;
+        let clamped = self
+            .conn
+            .execute("UPDATE delivery INDEXED BY ready SET at=?1 WHERE state=0 AND at>?1", [latest])?;
         self.finish()?;
         self.commit()?;
-        if !leased.is_empty() || clamped > 0 {
-            tracing::info!(leases = leased.len(), dead, clamped, "store_leases_ended");
-        }
+        tracing::info!(leases = leased.len(), dead, clamped, "store_leases_ended");
         Ok(())
     }
 }

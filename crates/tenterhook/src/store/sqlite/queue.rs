@@ -112,6 +112,12 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Whether what it was refused for is want of room.
+    pub(super) fn is_full(&self) -> bool {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().is_some_and(|trouble| trouble.kind == StoreErrorKind::Full)
+    }
+
     /// A transaction begins.
     pub(super) fn busy(&self) {
         self.busy_since_ms.store(self.elapsed_ms(), Ordering::Relaxed);

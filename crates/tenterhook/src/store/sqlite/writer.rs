@@ -152,40 +152,41 @@ impl Writer {
         group
     }
 
-    /// One transaction for all; where one of them alone is to blame, the others get one of their own.
-    fn serve(&mut self, group: Vec<Command>) {
+    /// One transaction for all. Where one of them alone is to blame, the others get one of their own; where the disk
+    /// is full, what takes no room is tried without what does.
+    fn serve(&mut self, mut group: Vec<Command>) {
         if self.engine.is_none() && !self.reopen() {
             let trouble = self.shared.ready().err().unwrap_or_else(|| {
                 StoreError::new(StoreErrorKind::Unavailable, "the store is being reopened")
             });
-            for command in group {
-                let closing = matches!(command.work, Work::Close);
-                let _ = command.reply.send(if closing { Ok(Done::Nothing) } else { Err(trouble.clone()) });
-            }
-            return;
+            return refuse(group, &trouble);
         }
         self.shared.busy();
         match self.transact(&group) {
-            Ok(done) => self.answer(group, done),
+            Ok(done) => {
+                for (command, done) in group.into_iter().zip(done) {
+                    let _ = command.reply.send(done);
+                }
+            }
             Err(error) if group.len() > 1 && is_about_one(&error) => {
                 for command in group {
                     self.serve(vec![command]);
                 }
             }
             Err(error) => {
-                let error = judge(&error, "write");
-                for command in group {
-                    let _ = command.reply.send(Err(error.clone()));
+                let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+                let is_accept = |command: &mut Command| matches!(command.work, Work::Accept(_));
+                let accepts: Vec<_> = group.extract_if(.., is_accept).collect();
+                let others_are_worth_a_try = full && !accepts.is_empty() && !group.is_empty();
+                refuse(accepts, &judge(&error, "write"));
+                if others_are_worth_a_try {
+                    self.serve(group);
+                } else {
+                    refuse(group, &judge(&error, "write"));
                 }
             }
         }
         self.shared.idle();
-    }
-
-    fn answer(&self, group: Vec<Command>, done: Vec<Result<Done, StoreError>>) {
-        for (command, done) in group.into_iter().zip(done) {
-            let _ = command.reply.send(done);
-        }
     }
 
     /// From BEGIN to COMMIT; on failure everything is as before, in the file and in RAM.
@@ -234,7 +235,8 @@ impl Writer {
                 self.probed = Instant::now();
                 self.shared.set_trouble(Some(full.clone()));
             }
-            None if accepted => self.shared.set_trouble(None),
+            // Only an accept shows that there is room again; anything shows that the disk answers.
+            None if accepted || !self.shared.is_full() => self.shared.set_trouble(None),
             None => {}
         }
         self.vacuum |=
@@ -288,7 +290,6 @@ impl Writer {
             Ok(engine) => {
                 self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
                 self.engine = Some(engine);
-                self.shared.set_trouble(None);
                 // Nobody knows what was committed just before: let the dispatcher look.
                 self.shared.tick();
                 true
@@ -372,6 +373,14 @@ impl Writer {
 }
 
 const PROBE_BYTES: i64 = 64 * 1024;
+
+fn refuse(group: Vec<Command>, error: &StoreError) {
+    for command in group {
+        // Closing a store that is in trouble already is no failure.
+        let closing = matches!(command.work, Work::Close);
+        let _ = command.reply.send(if closing { Ok(Done::Nothing) } else { Err(error.clone()) });
+    }
+}
 
 fn weight(command: &Command) -> (usize, u64) {
     match &command.work {

@@ -1,0 +1,195 @@
+//! The file: whose it is, who holds it, what survives in it.
+
+use std::os::unix::fs::PermissionsExt;
+
+use rusqlite::Connection;
+use tenterhook::model::{Accepted, DeadReason, DeliveryState, Verdict};
+use tenterhook::store::{Store, StoreErrorKind};
+
+use super::{Bench, DAY, HOUR, MINUTE, START, accept, accept_new, draft, lease, settlement};
+
+#[tokio::test]
+async fn a_second_open_is_refused_and_names_the_pid() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let refused = bench.try_open().expect_err("held");
+    assert_eq!(refused.kind, StoreErrorKind::Locked);
+    assert!(refused.message.contains(&std::process::id().to_string()), "{refused}");
+    store.close().await.expect("closes");
+    bench.open();
+}
+
+#[tokio::test]
+async fn the_files_are_for_their_owner_only() {
+    let bench = Bench::new();
+    let store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let path = format!("{}{suffix}", bench.path().display());
+        let mode = std::fs::metadata(&path).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn files_of_others_and_of_newer_versions_are_left_untouched() {
+    let bench = Bench::new();
+    let foreign = bench.dir.path().join("foreign.db");
+    Connection::open(&foreign)
+        .and_then(|conn| {
+            conn.execute_batch("PRAGMA user_version=1; CREATE TABLE t(a); INSERT INTO t VALUES(1)")
+        })
+        .expect("a foreign database");
+    let text = bench.dir.path().join("notes.txt");
+    std::fs::write(&text, "not a database, but somebody's notes").expect("writes");
+    let newer = bench.dir.path().join("newer.db");
+    bench.open_at(&newer).expect("a store").close().await.expect("closes");
+    Connection::open(&newer)
+        .and_then(|conn| conn.execute_batch("PRAGMA user_version=99; PRAGMA wal_checkpoint(TRUNCATE)"))
+        .expect("from the future");
+    for path in [foreign, text, newer] {
+        let before = std::fs::read(&path).expect("reads");
+        let refused = bench.open_at(&path).expect_err("refused");
+        assert_eq!(refused.kind, StoreErrorKind::Incompatible, "{}", path.display());
+        assert_eq!(std::fs::read(&path).expect("reads"), before, "{} was touched", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_store_killed_while_it_was_created_is_created_anew() {
+    let bench = Bench::new();
+    std::fs::write(bench.path(), "").expect("an empty file");
+    let store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    store.close().await.expect("closes");
+    let version: i64 = Connection::open(bench.path())
+        .and_then(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get(0)))
+        .expect("a version");
+    assert_eq!(version, 1);
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_kill() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let first = accept_new(&store, draft("a", "{\"n\":1}", START)).await;
+    let second = accept_new(&store, draft("b", "{\"n\":2}", START).ordered("k")).await;
+    let leases = lease(&store, START, 1).await.leases;
+    store.settle(vec![settlement(&leases[0], Verdict::Complete, START)]).await.expect("settles");
+    let ledger = store.stats(START).await.expect("stats").ledger;
+    let copy = bench.crash("killed.db");
+    let killed = bench.open_at(&copy).expect("opens after a kill");
+    for id in [first, second] {
+        let before = store.event(id).await.expect("reads").expect("is there");
+        assert_eq!(killed.event(id).await.expect("reads"), Some(before));
+        let payload = store.payload(id, None).await.expect("reads");
+        assert!(payload.is_some());
+        assert_eq!(killed.payload(id, None).await.expect("reads"), payload);
+    }
+    assert_eq!(killed.stats(START).await.expect("stats").ledger, ledger);
+    assert_eq!(killed.recount().await.expect("recounts"), ledger);
+    assert!(ledger.is_balanced() && ledger.owed == 2 && ledger.delivered == 1, "{ledger:?}");
+    for (key, body) in [("a", "{\"n\":1}"), ("b", "{\"n\":2}")] {
+        let again = accept(&killed, draft(key, body, START)).await.expect("answers");
+        assert!(matches!(again, Accepted::Duplicate(_)), "{again:?}");
+    }
+    let third = accept_new(&killed, draft("c", "{}", START)).await;
+    assert!(third > second);
+}
+
+#[tokio::test]
+async fn opening_ends_the_leases_of_the_former_process_with_their_attempts_counted() {
+    let bench = Bench::new();
+    let mut path = bench.path();
+    let mut store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    for attempt in 1..=3 {
+        let leases = lease(&store, START, 1).await.leases;
+        assert_eq!(leases[0].message.attempt, attempt, "a crash loop counts its attempts");
+        drop(store);
+        path = bench.path();
+        store = bench.open_at(&path).expect("opens");
+    }
+    assert!(lease(&store, START, 1).await.leases.is_empty());
+    let dead = store.deliveries(Default::default()).await.expect("lists").items.remove(0);
+    assert_eq!(dead.state, DeliveryState::Dead);
+    assert_eq!(dead.dead_reason, Some(DeadReason::LeaseExpired));
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn keys_survive_a_restart_through_runs_and_tail() {
+    let bench = Bench::new();
+    let store = bench.open();
+    // One run and a tail: 67,000 keys, in batches that share commits.
+    let batch = |from: u32| {
+        (from..from + 1000)
+            .map(|n| {
+                draft(&n.to_string(), "{}", START)
+                    .with(|parts| {
+                        parts.provider_event_id = None;
+                    })
+                    .submission()
+            })
+            .collect::<Vec<_>>()
+    };
+    for from in (0..67_000).step_by(1000) {
+        store.accept(batch(from)).await.expect("accepted");
+    }
+    store.close().await.expect("closes");
+    let runs: i64 = Connection::open(bench.path())
+        .and_then(|conn| conn.query_row("SELECT sum(length(pairs))/16 FROM dedupe_run", [], |row| row.get(0)))
+        .expect("runs");
+    assert!((65_536..67_000).contains(&runs), "{runs} keys in runs");
+    let store = bench.open();
+    assert_eq!(store.stats(START).await.expect("stats").dedupe_keys, 67_000);
+    for n in [0, 1, 40_000, 65_535, 66_999] {
+        let again = accept(&store, draft(&n.to_string(), "{}", START)).await.expect("answers");
+        assert!(matches!(again, Accepted::Duplicate(_)), "{n}: {again:?}");
+    }
+    accept_new(&store, draft("67000", "{}", START)).await;
+}
+
+#[tokio::test]
+async fn a_jump_of_the_clock_between_two_runs_removes_nothing_for_an_hour() {
+    let retention = tenterhook::store::Retention { events: DAY, dead: None, audit: DAY, rows_max: 100 };
+    for (confirm, wait) in [(true, MINUTE), (false, HOUR)] {
+        let bench = Bench::new();
+        let store = bench.open();
+        let id = accept_new(&store, draft("a", "{}", START)).await;
+        let leases = lease(&store, START, 1).await.leases;
+        store.settle(vec![settlement(&leases[0], Verdict::Complete, START)]).await.expect("settles");
+        drop(store);
+        bench.clock.advance(DAY * 30);
+        let store = bench.open();
+        assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 0);
+        let again = accept(&store, draft("a", "{}", bench.now())).await.expect("answers");
+        assert!(
+            matches!(again, Accepted::Duplicate(_)),
+            "a key was forgotten by a doubtful clock: {again:?}"
+        );
+        bench.clock.advance(wait);
+        if confirm {
+            store.confirm_clock().await.expect("confirms");
+        }
+        assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 1);
+        assert_eq!(store.event(id).await.expect("reads"), None);
+        accept_new(&store, draft("a", "{}", bench.now())).await;
+    }
+}
+
+#[tokio::test]
+async fn ids_and_due_times_do_not_follow_a_clock_that_went_back() {
+    let bench = Bench::new();
+    bench.clock.set(START.plus(DAY * 365));
+    let store = bench.open();
+    let first = accept_new(&store, draft("a", "{}", bench.now())).await;
+    drop(store);
+    bench.clock.set(START);
+    let store = bench.open();
+    let second = accept_new(&store, draft("b", "{}", START)).await;
+    assert!(second > first);
+    let due: Vec<_> = store.deliveries(Default::default()).await.expect("lists").items;
+    let latest = START.plus(HOUR * 6);
+    assert!(due.iter().all(|delivery| delivery.at <= latest), "{due:?}");
+}
