@@ -12,6 +12,9 @@ const FAILURES_MAX: u32 = 10;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Old counts are looked for no more often than this, so that a flood from many addresses costs little each.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// Addresses that are told apart; the others share one count.
 const ADDRESSES_MAX: usize = 4096;
 
@@ -26,17 +29,27 @@ struct Failures {
 /// operator out by guessing beside them.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    by_address: Mutex<HashMap<IpAddr, Failures>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    by_address: HashMap<IpAddr, Failures>,
+    swept_at: Option<Timestamp>,
 }
 
 impl Throttle {
     /// Counts one failure; how long to wait, when there were too many.
     pub(super) fn failed(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Duration> {
         const SHARED: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Counts { by_address, swept_at } = &mut *counts;
         let mut key = address.map_or(SHARED, group);
         if by_address.len() >= ADDRESSES_MAX && !by_address.contains_key(&key) {
-            by_address.retain(|_, failures| now.since(failures.since) < WINDOW);
+            if swept_at.is_none_or(|swept_at| now.since(swept_at) >= SWEEP_EVERY) {
+                by_address.retain(|_, failures| now.since(failures.since) < WINDOW);
+                *swept_at = Some(now);
+            }
             if by_address.len() >= ADDRESSES_MAX {
                 key = SHARED;
             }
@@ -92,7 +105,8 @@ mod tests {
         for address in 0..10_000_u32 {
             let _ = throttle.failed(Some(IpAddr::V4(address.into())), now);
         }
-        assert!(throttle.by_address.lock().unwrap().len() <= ADDRESSES_MAX + 1);
+        assert!(throttle.counts.lock().unwrap().by_address.len() <= ADDRESSES_MAX + 1);
         assert!(throttle.failed("99.0.0.1".parse().ok(), now).is_err(), "strangers share one count by now");
+        assert!(throttle.failed("99.0.0.1".parse().ok(), now.plus(WINDOW)).is_ok(), "old counts are gone");
     }
 }

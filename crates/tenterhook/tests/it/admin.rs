@@ -1,3 +1,9 @@
 //! The admin listener, its API and the metrics, seen from outside.
 
+mod access;
+mod life;
+mod lists;
 mod metrics;
+mod orders;
+mod reference;
+mod rig;
