@@ -128,8 +128,10 @@ fn tell(dispatcher: &Dispatcher, settlement: &Settlement, message: &Message, set
             )
         };
     }
-    if let Outcome::Failed { kind, .. } = &settlement.reply.outcome {
-        dispatcher.metrics.attempt_failed(destination, *kind);
+    match &settlement.reply.outcome {
+        Outcome::Failed { kind, .. } => dispatcher.metrics.attempt_failed(destination, *kind),
+        Outcome::Rejected => dispatcher.metrics.attempt_rejected(destination),
+        Outcome::Delivered | Outcome::NotTried => {}
     }
     if settled == Settled::LeaseLost {
         log!(warn, "lease_lost");

@@ -12,7 +12,7 @@
 //! | `tenterhook_requests_refused_total` | counter | source, status |
 //! | `tenterhook_accept_duration_seconds` | histogram | source |
 //! | `tenterhook_commit_duration_seconds`, `tenterhook_fsync_duration_seconds` | histogram | – |
-//! | `tenterhook_committed_events_total` | counter | – |
+//! | `tenterhook_committed_submissions_total` | counter | – |
 //! | `tenterhook_breaker_state`, `tenterhook_lane_in_flight` | gauge, from the lanes | destination |
 //! | `tenterhook_lane_pending`, `tenterhook_lane_held`, `tenterhook_lane_paused` | gauge, from the store | destination |
 //! | `tenterhook_oldest_pending_age_seconds` | gauge, from the store | destination |
@@ -176,11 +176,19 @@ impl Metrics {
         }
     }
 
-    /// `tenterhook_commit_duration_seconds` and `tenterhook_committed_events_total`: one store transaction, from its
-    /// first statement to durable, and how many events it made durable.
-    pub fn commit_took(&self, took: Duration, events: usize) {
+    /// `webhook_failed_total{destination,kind="rejected"}`: an attempt that the receiver refused for good.
+    pub fn attempt_rejected(&self, destination: &DestinationName) {
+        if let Some(series) = self.names.load().destinations.get(destination) {
+            series.rejected.inc();
+        }
+    }
+
+    /// `tenterhook_commit_duration_seconds` and `tenterhook_committed_submissions_total`: one store transaction, from
+    /// its first statement to durable, and how many submissions it answered (duplicates included). The ratio of the
+    /// two tells how well commits are grouped.
+    pub fn commit_took(&self, took: Duration, submissions: usize) {
         self.families.commit.observe(took.as_secs_f64());
-        self.families.committed.inc_by(events as u64);
+        self.families.committed.inc_by(submissions as u64);
     }
 
     /// `tenterhook_fsync_duration_seconds`: the COMMIT alone.

@@ -82,6 +82,8 @@ pub(super) struct SourceSeries {
 pub(super) struct DestinationSeries {
     /// By place in `FailureKind::ALL`.
     pub(super) failed: [Counter; FailureKind::ALL.len()],
+    /// The kind `rejected`: refused for good by the receiver.
+    pub(super) rejected: Counter,
     pub(super) processing: Histogram,
     pub(super) breaker: Gauge,
 }
@@ -148,7 +150,11 @@ impl Families {
             "The commit of a store transaction alone",
             self.fsync.clone(),
         );
-        registry.register("tenterhook_committed_events", "Events made durable", self.committed.clone());
+        registry.register(
+            "tenterhook_committed_submissions",
+            "Submissions in durable store transactions, duplicates included",
+            self.committed.clone(),
+        );
         registry.register(
             "tenterhook_breaker_state",
             "Circuit breaker: 0 closed, 1 half-open, 2 open",
@@ -196,6 +202,9 @@ impl Families {
                     kind: kind.code(),
                 })
             }),
+            rejected: self
+                .failed
+                .get_or_create_owned(&DestinationKind { destination: destination.clone(), kind: "rejected" }),
             processing: self.processing.get_or_create_owned(&of_destination),
             breaker: self.breaker.get_or_create_owned(&of_destination),
         }

@@ -210,7 +210,7 @@ async fn the_metrics_page_says_what_the_store_says() {
         r#"tenterhook_breaker_state{destination="app"} 2"#,
         r#"tenterhook_lane_in_flight{destination="app"} 2"#,
         "tenterhook_dedupe_keys 5",
-        "tenterhook_committed_events_total 5",
+        "tenterhook_committed_submissions_total 5",
         "tenterhook_store_up 1",
     ] {
         assert!(

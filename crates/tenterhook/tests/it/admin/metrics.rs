@@ -38,7 +38,7 @@ fn every_metric_has_exactly_its_name_kind_and_labels_and_is_shown_at_zero_from_t
     tenterhook_breaker_state gauge
     tenterhook_build_info gauge
     tenterhook_commit_duration_seconds histogram
-    tenterhook_committed_events_total counter
+    tenterhook_committed_submissions_total counter
     tenterhook_dedupe_keys gauge
     tenterhook_fsync_duration_seconds histogram
     tenterhook_lane_held gauge
@@ -78,7 +78,7 @@ fn every_metric_has_exactly_its_name_kind_and_labels_and_is_shown_at_zero_from_t
         assert!(page.lines().any(|line| line == zero), "{zero} is missing in\n{page}");
     }
     assert_eq!(lines(&page, "webhook_signature_failures_total").len(), Reason::ALL.len());
-    assert_eq!(lines(&page, "webhook_failed_total").len(), FailureKind::ALL.len());
+    assert_eq!(lines(&page, "webhook_failed_total").len(), FailureKind::ALL.len() + 1);
 }
 
 #[test]
@@ -99,6 +99,7 @@ fn every_method_counts_in_its_series() {
     for kind in FailureKind::ALL {
         metrics.attempt_failed(&app, kind);
     }
+    metrics.attempt_rejected(&app);
     metrics.delivered(&stripe, &app, Duration::from_secs(4));
     metrics.delivered(&stripe, &app, Duration::from_secs(6));
     metrics.accept_took(&stripe, Duration::from_millis(2));
@@ -114,7 +115,7 @@ fn every_method_counts_in_its_series() {
         r#"webhook_processing_duration_seconds_sum{destination="app"} 10.0"#,
         r#"tenterhook_accept_duration_seconds_count{source="stripe"} 1"#,
         r#"tenterhook_commit_duration_seconds_count 1"#,
-        r#"tenterhook_committed_events_total 17"#,
+        r#"tenterhook_committed_submissions_total 17"#,
         r#"tenterhook_fsync_duration_seconds_count 1"#,
         r#"tenterhook_breaker_state{destination="app"} 2"#,
         r#"tenterhook_requests_refused_total{source="stripe",status="other"} 1"#,
