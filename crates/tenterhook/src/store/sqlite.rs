@@ -4,7 +4,7 @@
 //!   accept settle lease change prune          events event payload deliveries stats
 //!        |  (compressed, summed up here)                    |
 //!        v                                                  v
-//!   bounded queue --> writer thread                    readers (4, query_only, a deadline each)
+//!   bounded queue --> writer thread                    readers (query_only, a deadline each)
 //!                     one transaction for all that waits,
 //!                     COMMIT with fsync, then the answers
 //! ```
@@ -140,7 +140,10 @@ pub trait Faults: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub struct SqliteStore {
     queue: Queue,
+    /// For people.
     readers: Readers,
+    /// For the bodies of leases, which must not wait behind four people's lists.
+    bodies: Readers,
     names: Arc<Names>,
     shared: Arc<Shared>,
     path: PathBuf,
@@ -177,7 +180,8 @@ impl SqliteStore {
             })?;
         Ok(Self {
             queue,
-            readers: Readers::new(path.clone(), Arc::clone(&shared)),
+            readers: Readers::new(path.clone(), Arc::clone(&shared), 4),
+            bodies: Readers::new(path.clone(), Arc::clone(&shared), 2),
             names,
             shared,
             path,
@@ -282,7 +286,7 @@ impl Store for SqliteStore {
             return Ok(leased);
         }
         let (names, picked) = (Arc::clone(&self.names), taken.picked.clone());
-        let read = self.readers.read(READ_BODIES, move |conn| Ok(body::read_all(conn, &names, picked))).await;
+        let read = self.bodies.read(READ_BODIES, move |conn| Ok(body::read_all(conn, &names, picked))).await;
         let bodies = match read {
             Ok(bodies) => bodies,
             Err(error) => {
@@ -407,6 +411,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.readers.close().await;
+        self.bodies.close().await;
         // Closing twice is fine: the second finds nobody to ask.
         let _ = self.queue.ask(Work::Close).await;
         self.queue.hang_up();

@@ -14,21 +14,20 @@ use super::queue::{Shared, closed};
 use super::schema;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Reads at the same time, and connections kept.
-const READERS: usize = 4;
-
 /// The pool.
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
     shared: Arc<Shared>,
     permits: Semaphore,
+    at_once: u32,
     idle: Arc<Mutex<Vec<(u64, Connection)>>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, shared: Arc<Shared>) -> Self {
-        Self { path, shared, permits: Semaphore::new(READERS), idle: Arc::default() }
+    /// `at_once` reads at the same time, each on a connection of its own that is kept.
+    pub(super) fn new(path: PathBuf, shared: Arc<Shared>, at_once: u32) -> Self {
+        Self { path, shared, permits: Semaphore::new(at_once as usize), at_once, idle: Arc::default() }
     }
 
     /// Runs `read` beside the runtime's threads, for `deadline` at most.
@@ -83,7 +82,7 @@ impl Readers {
     /// No more reads; waits for those under way and closes every connection.
     pub(super) async fn close(&self) {
         // Those who wait are turned away, those who read finish: they are bounded by their deadlines.
-        if let Ok(permits) = self.permits.acquire_many(READERS as u32).await {
+        if let Ok(permits) = self.permits.acquire_many(self.at_once).await {
             permits.forget();
         }
         self.permits.close();

@@ -129,7 +129,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Brings `version` up to date, one transaction a step. Public to the tests of this room through the store only.
+/// Brings `version` up to date, one transaction a step.
 pub(super) fn migrate(conn: &Connection, version: i64, steps: &[&str]) -> rusqlite::Result<()> {
     for (index, step) in steps.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
         let next = index + 1;
@@ -213,4 +213,32 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn failed(path: &Path, what: &str, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, format!("cannot {what} `{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(conn: &Connection) -> i64 {
+        conn.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a version")
+    }
+
+    #[test]
+    fn a_migration_that_was_cut_off_leaves_its_step_undone_and_is_resumed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("old.db");
+        let cut =
+            ["CREATE TABLE a(x); INSERT INTO a VALUES(1)", "ALTER TABLE a ADD y; CREATE TABLE b(x); BROKEN"];
+        let whole = [cut[0], "ALTER TABLE a ADD y; CREATE TABLE b(x); UPDATE a SET y=2"];
+        let conn = Connection::open(&path).expect("opens");
+        migrate(&conn, 0, &cut).expect_err("the second step fails");
+        drop(conn);
+        let conn = Connection::open(&path).expect("opens again");
+        assert_eq!(version(&conn), 1);
+        migrate(&conn, version(&conn), &whole).expect("resumes");
+        assert_eq!(version(&conn), 2);
+        let row = conn.query_row("SELECT x, y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?)));
+        assert_eq!(row, Ok((1, 2)));
+        migrate(&conn, version(&conn), &whole).expect("nothing left to do");
+    }
 }

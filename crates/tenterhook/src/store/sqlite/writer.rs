@@ -50,6 +50,16 @@ pub(super) struct Writer {
     vacuum: bool,
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        if std::thread::panicking() {
+            tracing::error!("store_writer_panicked");
+            self.shared.fatal.send_replace(Some("the store's writer panicked".to_owned()));
+        }
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         engine: Engine,
@@ -88,7 +98,6 @@ impl Writer {
             }
             self.checkpoint();
         }
-        self.shared.closed.store(true, Ordering::SeqCst);
         if let Some(engine) = self.engine.take() {
             let _ = engine.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }

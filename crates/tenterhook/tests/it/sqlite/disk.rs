@@ -230,3 +230,15 @@ fn noise(length: usize) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(7);
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
 }
+
+#[tokio::test]
+async fn the_log_is_used_again_and_does_not_grow_with_what_flows_through() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let wal = format!("{}-wal", bench.path().display());
+    for n in 0..96 {
+        accept_new(&store, draft(&n.to_string(), noise(1024 * 1024), START)).await;
+        let length = std::fs::metadata(&wal).expect("a WAL").len();
+        assert!(length < 32 * 1024 * 1024, "{length} bytes of WAL after {n} MiB");
+    }
+}
