@@ -233,6 +233,7 @@ impl Engine {
                 &packed.stored[..]
             ])?;
         if let Some(key) = key {
+            self.dedupe.supersede(key, self.guard.expiry(parts.received_at.millis()));
             self.dedupe.stage(Kind::Key, key, packed.forget_at, id);
         }
         if let Some(repeat) = &parts.repeat {

@@ -64,6 +64,17 @@ impl DedupeIndex {
         found
     }
 
+    /// Lets go of an entry of this key whose time is over, where a new one is about to take its place.
+    pub(super) fn supersede(&mut self, digest: &Digest16, now_ms: i64) {
+        let fingerprint = fingerprint(digest);
+        for (_, table) in self.tables.range_mut((Kind::Key, i64::MIN)..=(Kind::Key, now_ms)) {
+            if let Ok(entry) = table.find_entry(fingerprint, |entry| entry.fingerprint == fingerprint) {
+                entry.remove();
+                self.keys -= 1;
+            }
+        }
+    }
+
     /// Adds a digest for the present transaction. Of equal repeats the newest of each generation is enough: a source
     /// that sends the same bytes every minute must not grow a chain.
     pub(super) fn stage(&mut self, kind: Kind, digest: &Digest16, forget_at: i64, id: i64) {

@@ -27,6 +27,8 @@ pub(super) struct Engine {
     pub(super) dedupe: DedupeIndex,
     pub(super) paused: HashSet<i64>,
     pub(super) last_id: i64,
+    /// `last_id` as it was when the present transaction began.
+    durable_id: i64,
     pub(super) guard: ClockGuard,
     /// The time of the present transaction.
     pub(super) now: i64,
@@ -100,6 +102,7 @@ impl Engine {
             dedupe,
             paused: HashSet::new(),
             last_id,
+            durable_id: last_id,
             guard,
             now,
             prune_from: 0,
@@ -117,6 +120,7 @@ impl Engine {
     pub(super) fn begin(&mut self, now: Timestamp) -> rusqlite::Result<()> {
         self.now = now.millis();
         self.room = None;
+        self.durable_id = self.last_id;
         self.tally = Tally::default();
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
     }
@@ -137,6 +141,7 @@ impl Engine {
     /// Forgets the transaction, also in RAM. An error means that the connection cannot be trusted.
     pub(super) fn roll_back(&mut self) -> rusqlite::Result<()> {
         self.dedupe.roll_back();
+        self.last_id = self.durable_id;
         self.tally = Tally::default();
         if !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
