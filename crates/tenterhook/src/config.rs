@@ -4,6 +4,7 @@
 mod build;
 mod check;
 mod destination;
+mod endpoints;
 mod exec;
 mod file;
 mod gateway;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::endpoints::{Endpoints, endpoints};
 use self::problem::Findings;
 pub use self::problem::{ConfigError, Problem};
 use self::secrets::Resolver;
@@ -170,8 +172,8 @@ pub fn load(
     let mut findings = Findings::default();
     overrides::apply(&mut root, environment, &mut findings);
     check::check(&root, &mut findings);
-    let directory = path.parent().unwrap_or(Path::new(""));
-    let parts = build::build(&root, &mut Resolver::new(directory, environment, now), &mut findings);
+    let mut resolver = Resolver::new(&root, directory_of(path), environment, now);
+    let parts = build::build(&root, &mut resolver, &mut findings);
     let Findings { mut problems, mut warnings } = findings;
     // Those of the environment come last: they have no line.
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
@@ -190,6 +192,11 @@ pub fn load(
         masked: mask::masked(&root),
         lines: root.lines_of(&["server", "store"]),
     })
+}
+
+/// Where relative paths of a config start.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 fn read(path: &Path) -> Result<String, Problem> {

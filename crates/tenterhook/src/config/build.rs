@@ -51,6 +51,7 @@ pub(super) fn build(root: &Table, resolver: &mut Resolver<'_>, findings: &mut Fi
         built.extend(source::build(&name, *section, server.rate_per_address, resolver, findings));
     }
     check_paths(&source_sections, findings);
+    check_body_limits(&built, &source_sections, server.unverified_bytes_max, findings);
     let names = Names {
         sources: source_paths.iter().map(|entry| entry.name).collect(),
         destinations: destination_paths.iter().map(|entry| entry.name).collect(),
@@ -96,6 +97,28 @@ fn check_paths(sources: &[(Section<'_>, &str)], findings: &mut Findings) {
                 taken.insert(path, name);
             }
         }
+    }
+}
+
+/// A body that is larger than the budget for all bodies could never be taken.
+fn check_body_limits(
+    built: &[Source],
+    sections: &[(Section<'_>, &str)],
+    unverified_bytes_max: u64,
+    findings: &mut Findings,
+) {
+    for source in built.iter().filter(|source| source.limits.body_bytes_max > unverified_bytes_max) {
+        let Some((section, _)) = sections.iter().find(|(_, name)| *name == source.name.as_str()) else {
+            continue;
+        };
+        findings.problem(
+            &section.at("body_bytes_max"),
+            format!(
+                "{} for one body is more than `server.unverified_bytes_max` allows for all together",
+                super::values::size_text(source.limits.body_bytes_max)
+            ),
+            "raise that one, or lower this",
+        );
     }
 }
 

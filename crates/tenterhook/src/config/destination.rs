@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tenterhook_verify::{Secret, Verifier};
 
 use super::problem::{Findings, shown};
-use super::secrets::{Resolver, Rules, SECRET_BYTES_MIN};
+use super::secrets::{Resolver, Rules};
 use super::section::Section;
 use super::url;
 use crate::destination::command::CommandSettings;
@@ -18,6 +18,9 @@ use crate::dispatcher::LanePolicy;
 use crate::model::SourceName;
 use crate::policy::backoff::RetryPolicy;
 use crate::policy::breaker::{BreakerPolicy, FailureRate};
+
+/// How to get a signing secret.
+const MAKE_SIGNING_SECRET: &str = "make one: `echo whsec_$(openssl rand -base64 32)`";
 
 /// What a destination of any kind needs, checked, before it is connected.
 pub(super) struct Settings {
@@ -171,7 +174,7 @@ fn signing_secret(
 ) -> Option<Secret> {
     let node = section.node("signing_secret")?;
     let place = section.at("signing_secret");
-    let rules = Rules { bytes_min: SECRET_BYTES_MIN, is_public_key: false };
+    let rules = Rules { hint: MAKE_SIGNING_SECRET, ..Rules::default() };
     let items = [(place.clone(), node)];
     let secret = resolver.secrets(&place, &items, rules, findings).pop()?;
     let key = secret.expose().strip_prefix(b"whsec_").and_then(|text| BASE64.decode(text).ok());
@@ -179,7 +182,7 @@ fn signing_secret(
         findings.problem(
             &place,
             "a signing secret is `whsec_` and base64 of 24 to 64 bytes",
-            "make one: `echo whsec_$(openssl rand -base64 32)`",
+            MAKE_SIGNING_SECRET,
         );
         return None;
     }

@@ -21,8 +21,8 @@ pub(super) fn server(root: &Table, resolver: &Resolver<'_>, findings: &mut Findi
     let section = Section::new("server", SERVER, root.node("server"));
     let log = section.inner("log", "server.log");
     let settings = ServerSettings {
-        listen: socket(section, "listen"),
-        admin_listen: socket(section, "admin_listen"),
+        listen: socket(root, "listen"),
+        admin_listen: socket(root, "admin_listen"),
         tls: tls(section, resolver, findings),
         trusted_proxies: section.networks("trusted_proxies"),
         connections_max: section.integer("connections_max").unwrap_or(1),
@@ -39,10 +39,13 @@ pub(super) fn server(root: &Table, resolver: &Resolver<'_>, findings: &mut Findi
         },
     };
     check_listeners(section, &settings, findings);
+    check_filter(log, &settings.log, findings);
     settings
 }
 
-fn socket(section: Section<'_>, name: &str) -> SocketAddr {
+/// An address of `[server]`.
+pub(super) fn socket(root: &Table, name: &str) -> SocketAddr {
+    let section = Section::new("server", SERVER, root.node("server"));
     let unset = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     section.text(name).and_then(|text| values::socket(&text).ok()).unwrap_or(unset)
 }
@@ -73,6 +76,13 @@ fn check_listeners(section: Section<'_>, settings: &ServerSettings, findings: &m
             "plain HTTP on an address that is not loopback: webhooks belong on HTTPS",
             "set `server.tls`, or put a proxy in front and name it in `server.trusted_proxies`",
         );
+    }
+}
+
+fn check_filter(section: Section<'_>, log: &LogSettings, findings: &mut Findings) {
+    if tracing_subscriber::EnvFilter::try_new(&log.filter).is_err() {
+        let hint = "such as `info`, `warn` or `info,tenterhook=debug`";
+        findings.problem(&section.at("filter"), "is not a log filter", hint);
     }
 }
 
@@ -153,7 +163,8 @@ fn token(section: Section<'_>, resolver: &mut Resolver<'_>, findings: &mut Findi
         );
     }
     let items = [(place.clone(), node)];
-    let rules = Rules { bytes_min: TOKEN_BYTES_MIN, is_public_key: false };
+    let rules =
+        Rules { bytes_min: TOKEN_BYTES_MIN, hint: "make one: `openssl rand -hex 32`", ..Rules::default() };
     let secret = resolver.secrets(&place, &items, rules, findings).pop()?;
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose());
     Some(AdminToken {

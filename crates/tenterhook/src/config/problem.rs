@@ -51,6 +51,14 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
+impl ConfigError {
+    /// Every problem with its line and hint, then how many there are.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl fmt::Display for ConfigError {
     /// Every problem with its line and hint, then how many there are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

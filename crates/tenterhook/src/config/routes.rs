@@ -37,6 +37,10 @@ pub(super) fn build(entries: &[Node], names: &Names<'_>, findings: &mut Findings
             if let (Some(source), Some(destination)) = (source, destination.clone()) {
                 let route = route(section, destination);
                 warn_if_shadowed(&routes, &source, &route, &section.place(), findings);
+                if route.on_dead == OnDead::Hold && route.ordering_key.is_none() {
+                    let message = "has no effect: without an `ordering_key` nothing waits behind anything";
+                    findings.warning(&section.at("on_dead"), message, "add one, or remove this");
+                }
                 routes.push(PlacedRoute { source, route, place: section.place() });
             }
         }

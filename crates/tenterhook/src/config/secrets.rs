@@ -1,7 +1,7 @@
 //! References to secrets: `env:NAME`, `file:PATH`, `exec:COMMAND ARGS…`, and the rules that a secret has to keep. No
 //! message of this file ever holds what was written in the place of a reference, nor what a reference led to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tenterhook_verify::Secret;
 
 use super::exec;
-use super::file::{Node, Value};
+use super::file::{Node, Table, Value};
 use super::problem::{Findings, Place, closest, shown};
 use super::values;
 use crate::model::Timestamp;
@@ -34,6 +34,16 @@ pub(super) struct Rules {
     pub(super) bytes_min: usize,
     /// It is a public key: whitespace around it is of no account.
     pub(super) is_public_key: bool,
+    /// How to get a good one.
+    pub(super) hint: &'static str,
+}
+
+impl Default for Rules {
+    /// Those of a provider's signing secret.
+    fn default() -> Self {
+        let hint = "copy the signing secret from the provider once more, whole and without spaces";
+        Self { bytes_min: SECRET_BYTES_MIN, is_public_key: false, hint }
+    }
 }
 
 /// What is wrong with a reference: message and hint.
@@ -47,6 +57,8 @@ pub(super) struct Resolver<'e> {
     pub(super) environment: &'e BTreeMap<String, String>,
     /// Judges dates.
     pub(super) now: Timestamp,
+    /// Variables that hold secrets of this config: no command sees them.
+    named: BTreeSet<String>,
     found: BTreeMap<String, Result<Vec<u8>, Refusal>>,
 }
 
@@ -61,11 +73,14 @@ pub(super) struct Resolved {
 impl<'e> Resolver<'e> {
     /// Looks in `environment`, and from `directory` on.
     pub(super) fn new(
+        root: &Table,
         directory: &'e Path,
         environment: &'e BTreeMap<String, String>,
         now: Timestamp,
     ) -> Self {
-        Self { directory, environment, now, found: BTreeMap::new() }
+        let mut named = BTreeSet::new();
+        root.0.iter().for_each(|(_, node)| collect_variables(node, &mut named));
+        Self { directory, environment, now, named, found: BTreeMap::new() }
     }
 
     /// All of a list of secrets. Refuses a list of which none counts now; warns about those that do not count any more
@@ -208,14 +223,24 @@ impl<'e> Resolver<'e> {
         Err((format!("the environment variable `{}` is not set", shown(name)), hint))
     }
 
-    /// What a secret manager's command may see: our environment without our own overrides.
+    /// What a secret manager's command may see: our environment without our overrides and this config's secrets.
     fn environment_of_exec(&self) -> BTreeMap<String, String> {
-        let ours = |name: &str| name.starts_with(super::overrides::PREFIX);
+        let ours = |name: &str| name.starts_with(super::overrides::PREFIX) || self.named.contains(name);
         self.environment
             .iter()
             .filter(|(name, _)| !ours(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
+    }
+}
+
+/// The names behind every `env:` of the file.
+fn collect_variables(node: &Node, named: &mut BTreeSet<String>) {
+    match &node.value {
+        Value::Text(text) => named.extend(text.strip_prefix("env:").map(str::to_owned)),
+        Value::List(items) => items.iter().for_each(|item| collect_variables(item, named)),
+        Value::Table(table) => table.0.iter().for_each(|(_, inner)| collect_variables(inner, named)),
+        _ => {}
     }
 }
 
@@ -305,5 +330,5 @@ fn judged(bytes: Vec<u8>, rules: Rules) -> Result<Vec<u8>, Refusal> {
     } else {
         return Ok(bytes);
     };
-    Err((message, "copy the signing secret from the provider once more, whole and without spaces".to_owned()))
+    Err((message, rules.hint.to_owned()))
 }

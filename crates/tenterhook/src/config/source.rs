@@ -10,7 +10,7 @@ use super::problem::{Findings, Place, closest, quoted, shown, suggestion};
 use super::schema::VERIFY;
 use super::secrets::{Resolver, Rules, SECRET_BYTES_MIN};
 use super::section::Section;
-use super::verify;
+use super::{values, verify};
 use crate::model::{DedupePolicy, DestinationName, OnConflict, OnDuplicateOfDead, OnRepeat, SourceName};
 use crate::policy::limit::RatePolicy;
 use crate::policy::route::Glob;
@@ -38,6 +38,7 @@ pub(super) fn build(
     let keys = keys(provider, scheme.as_ref(), section, resolver, findings);
     let verifier = verifier(scheme?, keys?, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
+    warn_about_odd_pairs(provider, &verifier, section, findings);
     Some(Source {
         name: name.clone(),
         path: section.text("path").unwrap_or_else(|| format!("/webhooks/{name}")),
@@ -142,8 +143,12 @@ fn keys(
     let is_public_key = scheme.is_some_and(Scheme::is_asymmetric);
     let bytes_min = provider.and_then(|entry| entry.secret_bytes_min).unwrap_or(SECRET_BYTES_MIN);
     let items = section.items("secrets");
-    let found =
-        resolver.secrets(&section.at("secrets"), &items, Rules { bytes_min, is_public_key }, findings);
+    let found = resolver.secrets(
+        &section.at("secrets"),
+        &items,
+        Rules { bytes_min, is_public_key, ..Rules::default() },
+        findings,
+    );
     let complete = found.len() == items.len();
     let mut keys: Vec<(Place, Secret)> = items.into_iter().map(|(place, _)| place).zip(found).collect();
     keys.extend(public_keys(scheme, section, resolver, findings)?);
@@ -281,6 +286,31 @@ fn public_url(
         );
     }
     None
+}
+
+/// Settings that are right one by one and surprise together.
+fn warn_about_odd_pairs(
+    provider: Option<&'static Provider>,
+    verifier: &Verifier,
+    section: Section<'_>,
+    findings: &mut Findings,
+) {
+    if section.has("tolerance") && !verifier.scheme().signs_time() {
+        findings.warning(
+            &section.at("tolerance"),
+            "has no effect: this scheme signs no timestamp",
+            "remove it",
+        );
+    }
+    let horizon = provider.map(|entry| entry.retry_horizon).unwrap_or_default();
+    if section.duration("window").is_some_and(|window| window < horizon) {
+        let retries = values::duration_text(u64::try_from(horizon.as_millis()).unwrap_or(u64::MAX));
+        findings.warning(
+            &section.at("window"),
+            format!("is shorter than the provider goes on retrying ({retries})"),
+            "a late retry would be taken for a new event: make it longer, or remove it",
+        );
+    }
 }
 
 fn event_id(provider: Option<&'static Provider>, section: Section<'_>) -> IdRule {
