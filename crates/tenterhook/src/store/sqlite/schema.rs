@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::engine::judge as judge_error;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// `TNHK`: what `file` and every other tool see in the header.
@@ -84,8 +85,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     refuse_foreign_header(path)?;
     prepare_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|error| failed(path, "open", &error))?;
-    let engine = |error: rusqlite::Error| failed(path, "open", &error);
+    let engine = |error: rusqlite::Error| judge_error(&error, &format!("open `{}`", path.display()));
+    let conn = Connection::open_with_flags(path, flags).map_err(engine)?;
     conn.set_prepared_statement_cache_capacity(128);
     conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(engine)?;
     let tables: i64 =
@@ -98,7 +99,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         conn.execute_batch("PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;").map_err(engine)?;
     }
     conn.execute_batch("PRAGMA synchronous=FULL;").map_err(engine)?;
-    migrate(&conn, version, &MIGRATIONS).map_err(|error| failed(path, "migrate", &error))?;
+    migrate(&conn, version, &MIGRATIONS).map_err(engine)?;
     conn.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=1; PRAGMA checkpoint_fullfsync=1;
          PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=134217728; PRAGMA cache_size=-65536;
@@ -188,8 +189,18 @@ fn refuse_foreign_header(path: &Path) -> Result<(), StoreError> {
     }
     let [version, application] = [60, 68]
         .map(|at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
+    // Without an identity it is another's, or a file of ours whose very first commit failed: that one has no table.
+    let has_tables = application == APPLICATION_ID || has_tables(path);
     // A version in the header may be older than what the WAL says; it is judged again after opening.
-    judge(path, application, i64::from(version), true)
+    judge(path, application, i64::from(version), has_tables)
+}
+
+/// Whether there is anything in a database; what cannot be read is taken for somebody's. Read-only, so that not even
+/// a checkpoint touches it.
+fn has_tables(path: &Path) -> bool {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|conn| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)))
+        .map_or(true, |tables| tables > 0)
 }
 
 /// Creates the file for us alone; SQLite gives its WAL and shared memory the same mode.

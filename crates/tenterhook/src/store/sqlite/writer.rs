@@ -258,7 +258,14 @@ impl Writer {
         let rolled_back = self.engine.as_mut().map_or(Ok(()), Engine::roll_back);
         let code = error.sqlite_error_code();
         match (code, rolled_back) {
-            (Some(ErrorCode::DiskFull), Ok(())) => self.shared.set_trouble(Some(judge(error, "write"))),
+            (Some(ErrorCode::DiskFull), Ok(())) => {
+                self.shared.set_trouble(Some(judge(error, "write")));
+                // What the log holds already may fit into the database file; then the log's own room is free again,
+                // for settlements above all.
+                if let Some(engine) = &self.engine {
+                    let _ = engine.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                }
+            }
             (Some(ErrorCode::DatabaseBusy), Ok(())) => tracing::warn!(%error, "store_held_by_another_writer"),
             (_, Ok(())) if is_about_one(error) => tracing::error!(%error, "store_statement_failed"),
             (_, rolled_back) => {
@@ -276,15 +283,18 @@ impl Writer {
         self.engine = None;
         self.tried_to_open = None;
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
-        if !io {
-            return;
+        if io {
+            self.count_io_error(trouble.message);
         }
+    }
+
+    fn count_io_error(&mut self, message: String) {
         let now = Instant::now();
         self.io_errors.retain(|at| now.duration_since(*at) < IO_ERRORS_WITHIN);
         self.io_errors.push(now);
         if self.io_errors.len() >= IO_ERRORS_FATAL {
             tracing::error!(errors = self.io_errors.len(), "store_io_errors_fatal");
-            self.shared.fatal.send_replace(Some(trouble.message));
+            self.shared.fatal.send_replace(Some(message));
         }
     }
 
@@ -305,6 +315,9 @@ impl Writer {
             }
             Err(error) => {
                 tracing::warn!(%error, "store_reopen_failed");
+                if error.kind == StoreErrorKind::Unavailable {
+                    self.count_io_error(error.message.clone());
+                }
                 self.shared.set_trouble(Some(error));
                 false
             }

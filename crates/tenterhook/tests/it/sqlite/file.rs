@@ -1,6 +1,7 @@
 //! The file: whose it is, who holds it, what survives in it.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use rusqlite::Connection;
 use tenterhook::model::{Accepted, DeadReason, DeliveryState, Verdict};
@@ -57,15 +58,26 @@ async fn files_of_others_and_of_newer_versions_are_left_untouched() {
 
 #[tokio::test]
 async fn a_store_killed_while_it_was_created_is_created_anew() {
-    let bench = Bench::new();
-    std::fs::write(bench.path(), "").expect("an empty file");
-    let store = bench.open();
-    accept_new(&store, draft("a", "{}", START)).await;
-    store.close().await.expect("closes");
-    let version: i64 = Connection::open(bench.path())
-        .and_then(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get(0)))
-        .expect("a version");
-    assert_eq!(version, 1);
+    let empty = |_: &Path| {};
+    // What a failed first commit leaves: a header, and nothing in it.
+    let header = |path: &Path| {
+        let created = Connection::open(path).and_then(|conn| conn.execute_batch("VACUUM"));
+        created.expect("an empty database");
+        assert!(std::fs::metadata(path).expect("is there").len() > 0);
+    };
+    let leave: [&dyn Fn(&Path); 2] = [&empty, &header];
+    for leave in leave {
+        let bench = Bench::new();
+        std::fs::write(bench.path(), "").expect("an empty file");
+        leave(&bench.path());
+        let store = bench.open();
+        accept_new(&store, draft("a", "{}", START)).await;
+        store.close().await.expect("closes");
+        let version: i64 = Connection::open(bench.path())
+            .and_then(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get(0)))
+            .expect("a version");
+        assert_eq!(version, 1);
+    }
 }
 
 #[tokio::test]
