@@ -46,7 +46,7 @@ impl Rejection {
     }
 
     pub(super) fn unknown_path() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "unknown_path", "there is no source at this path")
+        Self::new(StatusCode::NOT_FOUND, "unknown_source", "there is no source at this path")
     }
 
     pub(super) fn method(allow: &'static str) -> Self {

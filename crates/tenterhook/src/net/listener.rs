@@ -101,6 +101,7 @@ pub async fn serve<S, F, B>(
     let slots = Arc::new(Semaphore::new(settings.connections_max.max(1) as usize));
     let shared = Arc::new(Shared { settings, service, crowded: AtomicBool::new(false), stop: stop.clone() });
     let mut connections = JoinSet::new();
+    let mut is_failing = false;
     loop {
         while connections.try_join_next().is_some() {}
         shared.crowded.store(slots.available_permits() == 0, Ordering::Relaxed);
@@ -112,6 +113,9 @@ pub async fn serve<S, F, B>(
         };
         match accepted {
             Ok((socket, address, slot)) => {
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!("accept_resumed");
+                }
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move {
                     connection::run(socket, address, shared).await;
@@ -120,7 +124,9 @@ pub async fn serve<S, F, B>(
             }
             Err(error) if is_the_peers_fault(&error) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "accept_failed");
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(error = %error, "accept_failed");
+                }
                 shared.crowded.store(true, Ordering::Relaxed);
                 tokio::select! {
                     () = stop.cancelled() => break,

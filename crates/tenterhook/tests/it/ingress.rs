@@ -2,4 +2,15 @@
 
 mod h2;
 mod listener;
+mod log;
 mod wire;
+
+/// Waits for a condition that something else brings about; fails when it does not.
+async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+    let waiting = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(wire::PATIENCE, waiting).await.expect("it never came true");
+}

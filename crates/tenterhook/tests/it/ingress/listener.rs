@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::h2::h2_get;
+use super::log::Log;
 use super::wire::{PATIENCE, answers_in, ask, closes, read_answer, talk};
 
 /// A listener that serves `/`, `/panic` and `/wait`.
@@ -159,6 +160,47 @@ async fn beyond_the_cap_connections_wait_and_idle_ones_give_way() {
         still_open += usize::from(read.is_err());
     }
     assert!(still_open < 2, "no idle connection gave way");
+}
+
+/// Runs itself again in a process of its own, which can then use up its descriptors without harm to other tests.
+#[test]
+fn accepting_rests_while_there_are_no_descriptors_and_goes_on_by_itself() {
+    const CHILD: &str = "TENTERHOOK_TEST_WITHOUT_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(run_out_of_descriptors());
+    }
+    let name = "ingress::listener::accepting_rests_while_there_are_no_descriptors_and_goes_on_by_itself";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+}
+
+async fn run_out_of_descriptors() {
+    let (log, _guard) = Log::begin();
+    let running = start(ListenerSettings::default(), GRACE).await;
+    let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    let mut sockets = Vec::new();
+    while let Ok(socket) = TcpStream::connect(running.address).await {
+        sockets.push(socket);
+        assert!(sockets.len() < 64);
+    }
+    super::until(|| async { log.text().contains("accept_failed") }).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let failures = log.text().matches("accept_failed").count();
+    assert_eq!(failures, 1, "it says so once and does not spin");
+    sockets.truncate(sockets.len() / 2);
+    assert_eq!(ask(running.address, GET).await.status, 200);
+    assert!(log.text().contains("accept_resumed"));
 }
 
 #[tokio::test]
