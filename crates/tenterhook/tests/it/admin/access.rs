@@ -168,6 +168,8 @@ async fn the_open_listener_answers_to_loopback_names_only() {
     assert_eq!(open(&rig, "GET", "/api/v1/ledger", &two).await.status, 403);
     let authority = open(&rig, "GET", "http://evil.example/api/v1/ledger", &[("host", "localhost")]).await;
     assert_eq!(authority.status, 403, "the URI names another host");
+    let header = open(&rig, "GET", "http://localhost/api/v1/ledger", &[("host", "evil.example")]).await;
+    assert_eq!(header.status, 403, "the header names another host");
     assert_eq!(open(&rig, "GET", "http://localhost:8081/api/v1/ledger", &[]).await.status, 200, "as over h2");
 }
 
