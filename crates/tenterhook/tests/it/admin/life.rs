@@ -12,62 +12,63 @@ async fn ledger(rig: &Rig) -> Value {
 
 #[tokio::test]
 async fn the_whole_life_of_an_event_is_seen_by_the_api() {
-    let rig = Rig::trusted();
-    let id = rig.accept(1, 1, &["app"]).await[0].to_string();
-    let expected = json!({
-        "events": {"accepted": 1, "ignored": 0, "conflicts": 0},
-        "deliveries": {"owed": 1, "delivered": 0, "pending": 1, "leased": 0, "dead": 0, "purged": 0},
-        "balanced": true,
-    });
-    assert_eq!(ledger(&rig).await, expected);
-    let [listed] = &rig.get("/api/v1/events").await.items()[..] else { panic!("one event") };
-    assert_eq!(listed["id"], id.as_str());
-    assert_eq!(listed["state"], "pending");
-    assert_eq!(listed["received_at"], "2025-11-24T16:00:00.001Z");
+    for rig in Rig::each() {
+        let id = rig.accept(1, 1, &["app"]).await[0].to_string();
+        let expected = json!({
+            "events": {"accepted": 1, "ignored": 0, "conflicts": 0},
+            "deliveries": {"owed": 1, "delivered": 0, "pending": 1, "leased": 0, "dead": 0, "purged": 0},
+            "balanced": true,
+        });
+        assert_eq!(ledger(&rig).await, expected);
+        let [listed] = &rig.get("/api/v1/events").await.items()[..] else { panic!("one event") };
+        assert_eq!(listed["id"], id.as_str());
+        assert_eq!(listed["state"], "pending");
+        assert_eq!(listed["received_at"], "2025-11-24T16:00:00.001Z");
 
-    let leases = rig.lease("app", 10).await;
-    assert_eq!(ledger(&rig).await["deliveries"]["leased"], 1);
-    let [leased] = &rig.get("/api/v1/deliveries?state=leased").await.items()[..] else { panic!("one") };
-    assert_eq!(leased["leased_until"], "2025-11-24T16:01:00.001Z");
-    rig.store.settle(vec![dead(&leases[0])]).await.unwrap();
+        let leases = rig.lease("app", 10).await;
+        assert_eq!(ledger(&rig).await["deliveries"]["leased"], 1);
+        let [leased] = &rig.get("/api/v1/deliveries?state=leased").await.items()[..] else { panic!("one") };
+        assert_eq!(leased["leased_until"], "2025-11-24T16:01:00.001Z");
+        rig.store.settle(vec![dead(&leases[0])]).await.unwrap();
 
-    let [letter] = &rig.get("/api/v1/dead").await.items()[..] else { panic!("one dead letter") };
-    assert_eq!(letter["id"], format!("{id}/app"));
-    assert_eq!(letter["dead_reason"], "attempts_exhausted");
-    let shown = rig.get(&format!("/api/v1/events/{id}")).await.json();
-    assert_eq!(shown["state"], "dead");
-    assert_eq!(shown["event_id"], "evt_provider_1");
-    assert_eq!(shown["deliveries"][0]["attempts"], 1);
-    let attempt = &shown["deliveries"][0]["attempt_log"][0];
-    assert_eq!(
-        *attempt,
-        json!({"number": 1, "started_at": "2025-11-24T17:00:00.000Z", "took_ms": 12, "status": 500,
+        let [letter] = &rig.get("/api/v1/dead").await.items()[..] else { panic!("one dead letter") };
+        assert_eq!(letter["id"], format!("{id}/app"));
+        assert_eq!(letter["dead_reason"], "attempts_exhausted");
+        let shown = rig.get(&format!("/api/v1/events/{id}")).await.json();
+        assert_eq!(shown["state"], "dead");
+        assert_eq!(shown["event_id"], "evt_provider_1");
+        assert_eq!(shown["deliveries"][0]["attempts"], 1);
+        let attempt = &shown["deliveries"][0]["attempt_log"][0];
+        assert_eq!(
+            *attempt,
+            json!({"number": 1, "started_at": "2025-11-24T17:00:00.000Z", "took_ms": 12, "status": 500,
             "failure": "server", "verdict": "dead_letter", "excerpt": "<b>broken</b>"})
-    );
+        );
 
-    let redriven = rig.post("/api/v1/dead/redrive", json!({"event": id})).await.json();
-    assert_eq!(redriven, json!({"dry_run": false, "changed": 1, "out_of_order": 0, "next": null}));
-    rig.clock.set(START.plus(Duration::from_secs(7200)));
-    assert_eq!(rig.settle("app", 10, delivered).await, 1);
-    let shown = rig.get(&format!("/api/v1/events/{id}")).await.json();
-    assert_eq!(shown["state"], "delivered");
-    assert_eq!(shown["deliveries"][0]["attempt_log"][1]["number"], 2);
-    assert_eq!(shown["deliveries"][0]["attempt_log"][1]["verdict"], "complete");
-    let expected = json!({
-        "events": {"accepted": 1, "ignored": 0, "conflicts": 0},
-        "deliveries": {"owed": 1, "delivered": 1, "pending": 0, "leased": 0, "dead": 0, "purged": 0},
-        "balanced": true,
-    });
-    assert_eq!(ledger(&rig).await, expected);
-    let verified = rig.get("/api/v1/ledger?verify=true").await.json();
-    assert_eq!(verified["verified"]["matches"], true);
-    assert_eq!(verified["verified"]["deliveries"], expected["deliveries"]);
+        let redriven = rig.post("/api/v1/dead/redrive", json!({"event": id})).await.json();
+        assert_eq!(redriven, json!({"dry_run": false, "changed": 1, "out_of_order": 0, "next": null}));
+        rig.clock.set(START.plus(Duration::from_secs(7200)));
+        assert_eq!(rig.settle("app", 10, delivered).await, 1);
+        let shown = rig.get(&format!("/api/v1/events/{id}")).await.json();
+        assert_eq!(shown["state"], "delivered");
+        assert_eq!(shown["deliveries"][0]["attempt_log"][1]["number"], 2);
+        assert_eq!(shown["deliveries"][0]["attempt_log"][1]["verdict"], "complete");
+        let expected = json!({
+            "events": {"accepted": 1, "ignored": 0, "conflicts": 0},
+            "deliveries": {"owed": 1, "delivered": 1, "pending": 0, "leased": 0, "dead": 0, "purged": 0},
+            "balanced": true,
+        });
+        assert_eq!(ledger(&rig).await, expected);
+        let verified = rig.get("/api/v1/ledger?verify=true").await.json();
+        assert_eq!(verified["verified"]["matches"], true);
+        assert_eq!(verified["verified"]["deliveries"], expected["deliveries"]);
 
-    let [entry] = &rig.get("/api/v1/audit").await.items()[..] else { panic!("one line") };
-    assert_eq!(entry["actor"], "cli");
-    assert_eq!(entry["action"], "redrive");
-    assert_eq!(entry["subject"], format!("event={id}"));
-    assert_eq!(entry["count"], 1);
+        let [entry] = &rig.get("/api/v1/audit").await.items()[..] else { panic!("one line") };
+        assert_eq!(entry["actor"], "cli");
+        assert_eq!(entry["action"], "redrive");
+        assert_eq!(entry["subject"], format!("event={id}"));
+        assert_eq!(entry["count"], 1);
+    }
 }
 
 #[tokio::test]

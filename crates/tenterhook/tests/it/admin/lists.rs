@@ -24,61 +24,64 @@ async fn walk(rig: &Rig, path: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_over_2500_events_lose_and_repeat_none_while_more_arrive() {
-    let rig = Rig::trusted();
-    let before: BTreeSet<String> =
-        rig.accept(0, 2500, &["app"]).await.iter().map(ToString::to_string).collect();
-    let first = rig.get("/api/v1/events?limit=700").await;
-    rig.accept(10_000, 50, &["app"]).await;
-    let mut seen: Vec<String> =
-        first.items().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
-    let next = first.json()["next"].as_str().map(str::to_owned);
-    assert!(next.is_some());
-    seen.extend(walk_from(&rig, "/api/v1/events?limit=700", next).await);
-    assert_eq!(seen.len(), 2500);
-    assert_eq!(seen.iter().cloned().collect::<BTreeSet<_>>(), before);
-    assert!(seen.is_sorted_by(|newer, older| newer > older));
+    for rig in Rig::each() {
+        let before: BTreeSet<String> =
+            rig.accept(0, 2500, &["app"]).await.iter().map(ToString::to_string).collect();
+        let first = rig.get("/api/v1/events?limit=700").await;
+        rig.accept(10_000, 50, &["app"]).await;
+        let mut seen: Vec<String> =
+            first.items().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+        let next = first.json()["next"].as_str().map(str::to_owned);
+        assert!(next.is_some());
+        seen.extend(walk_from(&rig, "/api/v1/events?limit=700", next).await);
+        assert_eq!(seen.len(), 2500);
+        assert_eq!(seen.iter().cloned().collect::<BTreeSet<_>>(), before);
+        assert!(seen.is_sorted_by(|newer, older| newer > older));
 
-    let oldest_first = walk(&rig, "/api/v1/events?limit=999&order=asc").await;
-    assert_eq!(oldest_first.len(), 2550);
-    assert!(oldest_first.is_sorted());
-    assert_eq!(walk(&rig, "/api/v1/events?limit=1000&type=invoice").await.len(), 1275);
-    let deliveries = walk(&rig, "/api/v1/deliveries?limit=1000&destination=app").await;
-    assert_eq!(deliveries.iter().collect::<BTreeSet<_>>().len(), 2550);
+        let oldest_first = walk(&rig, "/api/v1/events?limit=999&order=asc").await;
+        assert_eq!(oldest_first.len(), 2550);
+        assert!(oldest_first.is_sorted());
+        assert_eq!(walk(&rig, "/api/v1/events?limit=1000&type=invoice").await.len(), 1275);
+        let deliveries = walk(&rig, "/api/v1/deliveries?limit=1000&destination=app").await;
+        assert_eq!(deliveries.iter().collect::<BTreeSet<_>>().len(), 2550);
+    }
 }
 
 #[tokio::test]
 async fn a_tail_goes_on_from_the_last_event_it_has_shown() {
-    let rig = Rig::trusted();
-    let first = rig.accept(1, 2, &[]).await;
-    let page = rig.get("/api/v1/events?order=asc").await;
-    assert_eq!(page.json()["next"], serde_json::Value::Null);
-    let later = rig.accept(3, 1, &[]).await;
-    let page = rig.get(&format!("/api/v1/events?order=asc&after={}", first[1])).await;
-    assert_eq!(page.items().len(), 1);
-    assert_eq!(page.items()[0]["id"], later[0].to_string());
+    for rig in Rig::each() {
+        let first = rig.accept(1, 2, &[]).await;
+        let page = rig.get("/api/v1/events?order=asc").await;
+        assert_eq!(page.json()["next"], serde_json::Value::Null);
+        let later = rig.accept(3, 1, &[]).await;
+        let page = rig.get(&format!("/api/v1/events?order=asc&after={}", first[1])).await;
+        assert_eq!(page.items().len(), 1);
+        assert_eq!(page.items()[0]["id"], later[0].to_string());
+    }
 }
 
 #[tokio::test]
 async fn filters_are_combined() {
-    let rig = Rig::trusted();
-    rig.accept(1, 10, &["app", "crm"]).await;
-    rig.accept(11, 2, &[]).await;
-    rig.settle("app", 4, dead).await;
-    for (path, expected) in [
-        ("/api/v1/events", 12),
-        ("/api/v1/events?state=ignored", 2),
-        ("/api/v1/events?event_id=evt_provider_3", 1),
-        ("/api/v1/events?source=stripe&type=invoice.*", 6),
-        ("/api/v1/events?source=github", 0),
-        ("/api/v1/events?since=2025-11-24T16:00:00.005Z&until=2025-11-24T16:00:00.008Z", 3),
-        ("/api/v1/events?since=1h", 12),
-        ("/api/v1/deliveries", 20),
-        ("/api/v1/deliveries?state=pending&destination=app", 6),
-        ("/api/v1/deliveries?type=payment_intent", 10),
-        ("/api/v1/dead", 4),
-        ("/api/v1/dead?destination=crm", 0),
-    ] {
-        assert_eq!(rig.get(path).await.items().len(), expected, "{path}");
+    for rig in Rig::each() {
+        rig.accept(1, 10, &["app", "crm"]).await;
+        rig.accept(11, 2, &[]).await;
+        rig.settle("app", 4, dead).await;
+        for (path, expected) in [
+            ("/api/v1/events", 12),
+            ("/api/v1/events?state=ignored", 2),
+            ("/api/v1/events?event_id=evt_provider_3", 1),
+            ("/api/v1/events?source=stripe&type=invoice.*", 6),
+            ("/api/v1/events?source=github", 0),
+            ("/api/v1/events?since=2025-11-24T16:00:00.005Z&until=2025-11-24T16:00:00.008Z", 3),
+            ("/api/v1/events?since=1h", 12),
+            ("/api/v1/deliveries", 20),
+            ("/api/v1/deliveries?state=pending&destination=app", 6),
+            ("/api/v1/deliveries?type=payment_intent", 10),
+            ("/api/v1/dead", 4),
+            ("/api/v1/dead?destination=crm", 0),
+        ] {
+            assert_eq!(rig.get(path).await.items().len(), expected, "{path}");
+        }
     }
 }
 

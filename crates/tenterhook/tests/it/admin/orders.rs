@@ -6,8 +6,7 @@ use tenterhook::model::Clock as _;
 use super::rig::{Rig, dead, delivered, submission};
 
 /// 1300 events for `app`: 1200 dead, 100 pending; 20 for `gone`, which is not configured: 5 dead, 15 pending.
-async fn backlog() -> Rig {
-    let rig = Rig::trusted();
+async fn backlog(rig: Rig) -> Rig {
     rig.accept(0, 1300, &["app"]).await;
     rig.accept(5000, 20, &["gone"]).await;
     assert_eq!(rig.settle("app", 1000, dead).await, 1000);
@@ -42,107 +41,117 @@ async fn order(rig: &Rig, path: &str, body: Value) -> u64 {
 
 #[tokio::test]
 async fn a_redrive_of_more_than_a_slice_takes_all_that_a_dry_run_counted() {
-    let rig = backlog().await;
-    assert_eq!(
-        order(&rig, "/api/v1/dead/redrive", json!({"destination": "app", "type": "invoice"})).await,
-        600
-    );
-    assert_eq!(order(&rig, "/api/v1/dead/redrive", json!({"destination": "app"})).await, 600);
-    assert_eq!(order(&rig, "/api/v1/dead/redrive", json!({"all": true})).await, 5);
-    assert_eq!(
-        counts(&rig).await,
-        json!({"owed": 1320, "delivered": 0, "pending": 1320, "leased": 0, "dead": 0, "purged": 0})
-    );
-    let audited: u64 = rig
-        .get("/api/v1/audit")
-        .await
-        .items()
-        .iter()
-        .map(|entry| {
-            assert_eq!(entry["action"], "redrive");
-            entry["count"].as_u64().unwrap()
-        })
-        .sum();
-    assert_eq!(audited, 1205, "every change is audited, and no dry run");
+    for rig in Rig::each() {
+        let rig = backlog(rig).await;
+        assert_eq!(
+            order(&rig, "/api/v1/dead/redrive", json!({"destination": "app", "type": "invoice"})).await,
+            600
+        );
+        assert_eq!(order(&rig, "/api/v1/dead/redrive", json!({"destination": "app"})).await, 600);
+        assert_eq!(order(&rig, "/api/v1/dead/redrive", json!({"all": true})).await, 5);
+        assert_eq!(
+            counts(&rig).await,
+            json!({"owed": 1320, "delivered": 0, "pending": 1320, "leased": 0, "dead": 0, "purged": 0})
+        );
+        let audited: u64 = rig
+            .get("/api/v1/audit")
+            .await
+            .items()
+            .iter()
+            .map(|entry| {
+                assert_eq!(entry["action"], "redrive");
+                entry["count"].as_u64().unwrap()
+            })
+            .sum();
+        assert_eq!(audited, 1205, "every change is audited, and no dry run");
+    }
 }
 
 #[tokio::test]
 async fn a_limited_order_says_where_to_go_on() {
-    let rig = backlog().await;
-    let (mut changed, mut after, mut calls) = (0, Value::Null, 0);
-    loop {
-        let answer = rig
-            .post("/api/v1/dead/redrive", json!({"destination": "app", "limit": 501, "after": after}))
-            .await
-            .json();
-        changed += answer["changed"].as_u64().unwrap();
-        calls += 1;
-        after = answer["next"].clone();
-        if after.is_null() {
-            break;
+    for rig in Rig::each() {
+        let rig = backlog(rig).await;
+        let (mut changed, mut after, mut calls) = (0, Value::Null, 0);
+        loop {
+            let answer = rig
+                .post("/api/v1/dead/redrive", json!({"destination": "app", "limit": 501, "after": after}))
+                .await
+                .json();
+            changed += answer["changed"].as_u64().unwrap();
+            calls += 1;
+            after = answer["next"].clone();
+            if after.is_null() {
+                break;
+            }
+            assert_eq!(answer["changed"], 501);
         }
-        assert_eq!(answer["changed"], 501);
+        assert_eq!((changed, calls), (1200, 3));
     }
-    assert_eq!((changed, calls), (1200, 3));
 }
 
 #[tokio::test]
 async fn purge_takes_dead_letters_and_of_orphans_also_what_is_pending() {
-    let rig = backlog().await;
-    assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"orphaned": true})).await, 20);
-    let id = rig.get("/api/v1/dead?limit=1").await.items()[0]["id"].clone();
-    assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"ids": [id]})).await, 1);
-    assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"ids": [id]})).await, 0, "it is gone");
-    assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"source": "stripe"})).await, 1199);
-    assert_eq!(
-        counts(&rig).await,
-        json!({"owed": 1320, "delivered": 0, "pending": 100, "leased": 0, "dead": 0, "purged": 1220})
-    );
+    for rig in Rig::each() {
+        let rig = backlog(rig).await;
+        assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"orphaned": true})).await, 20);
+        let id = rig.get("/api/v1/dead?limit=1").await.items()[0]["id"].clone();
+        assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"ids": [id]})).await, 1);
+        assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"ids": [id]})).await, 0, "it is gone");
+        assert_eq!(order(&rig, "/api/v1/dead/purge", json!({"source": "stripe"})).await, 1199);
+        assert_eq!(
+            counts(&rig).await,
+            json!({"owed": 1320, "delivered": 0, "pending": 100, "leased": 0, "dead": 0, "purged": 1220})
+        );
+    }
 }
 
 #[tokio::test]
 async fn cancel_gives_up_what_is_pending() {
-    let rig = backlog().await;
-    assert_eq!(order(&rig, "/api/v1/deliveries/cancel", json!({"destination": "app"})).await, 100);
-    let newest = rig.get("/api/v1/dead?destination=app&limit=100").await.items();
-    assert!(newest.iter().all(|letter| letter["dead_reason"] == "cancelled"));
-    assert_eq!(counts(&rig).await["dead"], 1305);
+    for rig in Rig::each() {
+        let rig = backlog(rig).await;
+        assert_eq!(order(&rig, "/api/v1/deliveries/cancel", json!({"destination": "app"})).await, 100);
+        let newest = rig.get("/api/v1/dead?destination=app&limit=100").await.items();
+        assert!(newest.iter().all(|letter| letter["dead_reason"] == "cancelled"));
+        assert_eq!(counts(&rig).await["dead"], 1305);
+    }
 }
 
 #[tokio::test]
 async fn replay_takes_delivered_and_dead_ones_as_asked() {
-    let rig = Rig::trusted();
-    let ids = rig.accept(1, 4, &["app", "crm"]).await;
-    rig.settle("app", 3, delivered).await;
-    rig.settle("crm", 2, dead).await;
-    let one = format!("/api/v1/events/{}/replay", ids[0]);
-    assert_eq!(order(&rig, &one, json!({"destination": "crm"})).await, 1);
-    assert_eq!(order(&rig, &one, json!({})).await, 1, "the delivered one; the other is pending by now");
-    assert_eq!(order(&rig, "/api/v1/replay", json!({"all": true, "state": "delivered"})).await, 2);
-    assert_eq!(order(&rig, "/api/v1/replay", json!({"source": "stripe"})).await, 1);
-    assert_eq!(counts(&rig).await["pending"], 8);
-    assert_eq!(rig.post("/api/v1/events/evt_0000000000000/replay", json!({})).await.status, 404);
+    for rig in Rig::each() {
+        let ids = rig.accept(1, 4, &["app", "crm"]).await;
+        rig.settle("app", 3, delivered).await;
+        rig.settle("crm", 2, dead).await;
+        let one = format!("/api/v1/events/{}/replay", ids[0]);
+        assert_eq!(order(&rig, &one, json!({"destination": "crm"})).await, 1);
+        assert_eq!(order(&rig, &one, json!({})).await, 1, "the delivered one; the other is pending by now");
+        assert_eq!(order(&rig, "/api/v1/replay", json!({"all": true, "state": "delivered"})).await, 2);
+        assert_eq!(order(&rig, "/api/v1/replay", json!({"source": "stripe"})).await, 1);
+        assert_eq!(counts(&rig).await["pending"], 8);
+        assert_eq!(rig.post("/api/v1/events/evt_0000000000000/replay", json!({})).await.status, 404);
+    }
 }
 
 #[tokio::test]
 async fn what_was_overtaken_is_left_alone_unless_asked_for() {
-    let rig = Rig::trusted();
-    let ordered = |number| submission(number, &["app"], rig.clock.now(), Some("customer 7"));
-    rig.accept_these(vec![ordered(1), ordered(2), ordered(3)]).await;
-    rig.settle("app", 1, dead).await;
-    rig.settle("app", 1, delivered).await;
-    rig.settle("app", 1, delivered).await;
-    let body = json!({"all": true});
-    assert_eq!(order(&rig, "/api/v1/dead/redrive", body.clone()).await, 0);
-    assert_eq!(rig.post("/api/v1/dead/redrive", body.clone()).await.json()["out_of_order"], 1);
-    assert_eq!(order(&rig, "/api/v1/replay", body).await, 1, "only the newest may go again");
-    rig.settle("app", 1, delivered).await;
-    assert_eq!(order(&rig, "/api/v1/dead/redrive", json!({"all": true, "out_of_order": true})).await, 1);
+    for rig in Rig::each() {
+        let ordered = |number| submission(number, &["app"], rig.clock.now(), Some("customer 7"));
+        rig.accept_these(vec![ordered(1), ordered(2), ordered(3)]).await;
+        rig.settle("app", 1, dead).await;
+        rig.settle("app", 1, delivered).await;
+        rig.settle("app", 1, delivered).await;
+        let body = json!({"all": true});
+        assert_eq!(order(&rig, "/api/v1/dead/redrive", body.clone()).await, 0);
+        assert_eq!(rig.post("/api/v1/dead/redrive", body.clone()).await.json()["out_of_order"], 1);
+        assert_eq!(order(&rig, "/api/v1/replay", body).await, 1, "only the newest may go again");
+        rig.settle("app", 1, delivered).await;
+        assert_eq!(order(&rig, "/api/v1/dead/redrive", json!({"all": true, "out_of_order": true})).await, 1);
+    }
 }
 
 #[tokio::test]
 async fn an_order_that_says_too_little_or_something_else_is_refused() {
-    let rig = backlog().await;
+    let rig = backlog(Rig::trusted()).await;
     let before = counts(&rig).await;
     for (path, body, detail) in [
         ("dead/redrive", json!({}), "nothing says which deliveries"),

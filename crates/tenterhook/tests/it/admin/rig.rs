@@ -21,6 +21,7 @@ use tenterhook::model::{
 use tenterhook::net::listener::Peer;
 use tenterhook::ops::Ops;
 use tenterhook::ops::live::{DestinationView, Live, SourceView};
+use tenterhook::store::memory::MemoryStore;
 use tenterhook::store::sqlite::{SqliteSettings, SqliteStore};
 use tenterhook::store::{Demand, LaneDemand, Store};
 use tenterhook::telemetry::metrics::Metrics;
@@ -81,6 +82,14 @@ pub(super) fn tokens() -> Auth {
 }
 
 impl Rig {
+    /// One over each store, for a caller of this process.
+    pub(super) fn each() -> [Self; 2] {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let dir = tempfile::tempdir().expect("a directory");
+        [Self::trusted(), Self::over(store, Auth::trusted("cli"), clock, Arc::new(Metrics::new()), dir)]
+    }
+
     /// Over the embedded store, for a caller of this process: no tokens needed.
     pub(super) fn trusted() -> Self {
         Self::new(Auth::trusted("cli"))
@@ -96,7 +105,7 @@ impl Rig {
         Self::over(Arc::new(store.expect("opens")), auth, clock, metrics, dir)
     }
 
-    pub(super) fn over(
+    fn over(
         store: Arc<dyn Store>,
         auth: Auth,
         clock: Arc<ManualClock>,
