@@ -1,8 +1,10 @@
 //! A configured place that events go to. Each kind is a file of its own and knows nothing of retries, breakers or of
 //! its siblings: it tries once, and says what it saw.
 
+mod answer;
 pub mod command;
 pub mod http;
+mod metadata;
 
 use async_trait::async_trait;
 
@@ -34,4 +36,16 @@ pub struct CheckError {
     pub hint: String,
     /// Whether the gateway must not start with it (a name that resolves to a private address), or may (it is down).
     pub refuses_start: bool,
+}
+
+impl CheckError {
+    /// The gateway may start with it: it can heal.
+    pub(crate) fn down(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into(), refuses_start: false }
+    }
+
+    /// The gateway must not start with it: only a change of the config heals it.
+    pub(crate) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into(), refuses_start: true }
+    }
 }

@@ -13,8 +13,10 @@ use super::section::Section;
 use super::{
     AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, routes, source,
 };
+use crate::destination::command::CommandDestination;
+use crate::destination::http::HttpDestination;
 use crate::destination::{CheckError, Destination};
-use crate::model::{DestinationName, SourceName};
+use crate::model::{DestinationName, SourceName, SystemClock};
 use crate::source::Source;
 
 /// Everything that a config is made of.
@@ -173,13 +175,14 @@ fn destinations(
     destinations
 }
 
-/// Until the kinds of destinations can be made, every one of them is refused.
+/// Makes a destination of its kind. The clock dates signatures.
 fn connect(settings: KindSettings) -> Result<Arc<dyn Destination>, CheckError> {
-    let message = match settings {
-        KindSettings::Http(settings) => format!("cannot deliver to `{}` yet", settings.url),
-        KindSettings::Command(settings) => format!("cannot deliver to `{}` yet", settings.command.join(" ")),
-    };
-    Err(CheckError { message, hint: String::new(), refuses_start: true })
+    Ok(match settings {
+        KindSettings::Http(settings) => {
+            Arc::new(HttpDestination::new(*settings, Arc::new(SystemClock::start()))?)
+        }
+        KindSettings::Command(settings) => Arc::new(CommandDestination::new(settings)?),
+    })
 }
 
 /// The sources whose events may come to a destination.
