@@ -1,6 +1,7 @@
 //! The command line: one file per command. Data goes to stdout, everything else to stderr; exit codes are
 //! [`failure::Exit`].
 
+pub mod catch;
 pub mod failure;
 pub mod output;
 pub mod providers;

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 
 use self::batch::Said;
 use self::exchange::{Answer, NoAnswer, Rest, exchange};
-use self::signing::Signer;
+pub(crate) use self::signing::Signer;
 use super::answer::{self, ANSWER_BYTES_MAX, Masks, RESULT_BYTES_MAX};
 use super::{CheckError, Destination};
 use crate::model::{Clock, FailureKind, Message, Outcome, Reply, SourceName};

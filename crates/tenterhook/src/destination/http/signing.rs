@@ -11,7 +11,7 @@ use tenterhook_verify::Secret;
 use crate::destination::CheckError;
 
 /// The key of `signing_secret`.
-pub(super) struct Signer(hmac::Key);
+pub(crate) struct Signer(hmac::Key);
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +21,7 @@ impl fmt::Debug for Signer {
 
 impl Signer {
     /// Reads `whsec_` and the base64 of 24 to 64 bytes.
-    pub(super) fn new(secret: &Secret) -> Result<Self, CheckError> {
+    pub(crate) fn new(secret: &Secret) -> Result<Self, CheckError> {
         let decoded = secret.expose().strip_prefix(b"whsec_").and_then(|text| {
             BASE64
                 .decode(text)
@@ -39,7 +39,7 @@ impl Signer {
     }
 
     /// `v1,` and the signature of `id`, `timestamp` (Unix seconds) and body.
-    pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> HeaderValue {
+    pub(crate) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> HeaderValue {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(format!("{id}.{timestamp}.").as_bytes());
         context.update(body);
