@@ -9,7 +9,7 @@ mod attempt;
 pub mod lane;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,12 +22,15 @@ use crate::model::{BreakerState, Clock, DestinationName, LaneView, Lease, Timest
 use crate::policy::backoff::RetryPolicy;
 use crate::policy::breaker::BreakerPolicy;
 use crate::policy::limit::RatePolicy;
-use crate::store::{Demand, Store, StoreError};
+use crate::store::{Demand, LaneDemand, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use lane::{Lane, Wish};
 
 /// Bodies in memory for attempts under way, over all lanes, in bytes. One attempt is always allowed.
 const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bodies that one call leases at most, so that no lane takes the whole room at once, in bytes.
+const LEASED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The loop looks around at least this often, whatever it was told.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -62,7 +65,12 @@ pub struct Dispatcher {
     /// A lane has room again, or the lanes were replaced.
     changed: Notify,
     in_flight_bytes: AtomicU64,
+    /// Attempts whose settlement the store could not take yet. While there are any, nothing is leased: a lease whose
+    /// end was noticed before its settlement arrived would deliver again what is delivered.
+    owing: AtomicUsize,
     attempts: TaskTracker,
+    /// Cancelled when the grace of a stop is over.
+    abandoned: CancellationToken,
 }
 
 impl Dispatcher {
@@ -77,7 +85,9 @@ impl Dispatcher {
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
             changed: Notify::new(),
             in_flight_bytes: AtomicU64::new(0),
+            owing: AtomicUsize::new(0),
             attempts: TaskTracker::new(),
+            abandoned: CancellationToken::new(),
         })
     }
 
@@ -108,23 +118,37 @@ impl Dispatcher {
     /// Every lane as it stands now.
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneView> {
-        self.by_name().values().map(|lane| lane.view()).collect()
+        let now = self.clock.now();
+        self.by_name().values().map(|lane| lane.view(now)).collect()
     }
 
     /// Runs until `stop`; then takes no more leases and returns when every attempt under way is settled, or when
     /// `grace` is over. What is abandoned then is delivered again after the next start.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, grace: Duration) {
-        stop.run_until_cancelled(self.lease_and_spawn()).await;
-        self.attempts.close();
-        if tokio::time::timeout(grace, self.attempts.wait()).await.is_err() {
-            tracing::warn!(attempts = self.attempts.len(), "attempts_abandoned");
+        let whole = async {
+            self.lease_and_spawn(&stop).await;
+            self.attempts.close();
+            self.attempts.wait().await;
+        };
+        let grace_over = async {
+            stop.cancelled().await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            () = whole => {}
+            () = grace_over => {
+                tracing::warn!(attempts = self.attempts.len(), "attempts_abandoned");
+                self.abandoned.cancel();
+            }
         }
     }
 
-    async fn lease_and_spawn(self: &Arc<Self>) {
+    /// Leases until `stop`. A lease that is being taken is waited for: dropped, it would spend an attempt that nobody
+    /// makes.
+    async fn lease_and_spawn(self: &Arc<Self>, stop: &CancellationToken) {
         let mut work = self.store.work();
         let mut rest = STORE_BACKOFF.0;
-        loop {
+        while !stop.is_cancelled() {
             // What is committed from here on wakes the loop again: nothing falls between looking and sleeping.
             work.mark_unchanged();
             let mut wake = self.clock.now().plus(LOOK_EVERY);
@@ -139,13 +163,15 @@ impl Dispatcher {
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "lease_failed");
-                    tokio::time::sleep(rest).await;
+                    stop.run_until_cancelled(tokio::time::sleep(rest)).await;
                     rest = (rest * 2).min(STORE_BACKOFF.1);
                     continue;
                 }
             }
             tokio::select! {
-                changed = work.changed() => if changed.is_err() { return std::future::pending().await },
+                biased;
+                () = stop.cancelled() => {}
+                changed = work.changed() => if changed.is_err() { return stop.cancelled().await },
                 () = self.changed.notified() => {}
                 () = self.sleep_until(wake) => {}
             }
@@ -155,30 +181,48 @@ impl Dispatcher {
     /// Asks the store for as much as the lanes may try now. Moves `wake` to when it is worth asking again.
     async fn lease(&self, wake: &mut Timestamp) -> Result<Vec<Lease>, StoreError> {
         let now = self.clock.now();
-        let in_flight = self.in_flight_bytes.load(Ordering::Relaxed);
-        if in_flight >= IN_FLIGHT_BYTES_MAX {
-            return Ok(Vec::new());
+        let mut leases = Vec::new();
+        for demand in self.demands(wake, now) {
+            let leased = match self.store.lease(demand).await {
+                Ok(leased) => leased,
+                // What is taken already is tried; the next look meets the trouble again.
+                Err(_) if !leases.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            if let Some(due) = leased.next_due {
+                *wake = due.min(*wake);
+            }
+            for delivery in &leased.found_dead {
+                tracing::error!(event_id = %delivery.event, destination = %delivery.destination, "webhook_moved_to_dlq");
+            }
+            leases.extend(leased.leases);
         }
-        let mut demands = Vec::new();
+        Ok(leases)
+    }
+
+    /// One demand for all lanes. Where there is no room for bodies left, an idle lane may still take one delivery: slow
+    /// receivers of large bodies must not stop the others.
+    fn demands(&self, wake: &mut Timestamp, now: Timestamp) -> Vec<Demand> {
+        if self.owing.load(Ordering::SeqCst) > 0 {
+            return Vec::new();
+        }
+        let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.in_flight_bytes.load(Ordering::SeqCst));
+        let mut lanes = Vec::new();
         for lane in self.by_name().values() {
             match lane.wish(now) {
-                Wish::Lease(demand) => demands.push(demand),
+                Wish::Lease(demand) if room > 0 => lanes.push(demand),
+                Wish::Lease(demand) if lane.is_idle() => lanes.push(LaneDemand { limit: 1, ..demand }),
                 Wish::NotBefore(at) => *wake = at.min(*wake),
-                Wish::Nothing => {}
+                Wish::Lease(_) | Wish::Nothing => {}
             }
         }
-        if demands.is_empty() {
-            return Ok(Vec::new());
+        if lanes.is_empty() {
+            return Vec::new();
         }
-        let demand = Demand { lanes: demands, bytes_max: IN_FLIGHT_BYTES_MAX - in_flight, now };
-        let leased = self.store.lease(demand).await?;
-        if let Some(due) = leased.next_due {
-            *wake = due.min(*wake);
+        if room > 0 {
+            return vec![Demand { lanes, bytes_max: room.min(LEASED_BYTES_MAX), now }];
         }
-        for delivery in &leased.found_dead {
-            tracing::warn!(event_id = %delivery.event, destination = %delivery.destination, "webhook_moved_to_dlq");
-        }
-        Ok(leased.leases)
+        lanes.into_iter().map(|lane| Demand { lanes: vec![lane], bytes_max: 0, now }).collect()
     }
 
     /// Starts the attempts: one a lease, or one a batch where the destination takes batches.
@@ -189,25 +233,28 @@ impl Dispatcher {
             by_lane.entry(lease.delivery.destination.clone()).or_default().push(lease);
         }
         for (name, leases) in by_lane {
-            // A lane that was replaced away meanwhile: its leases end by themselves.
-            let Some(lane) = self.by_name().get(&name).cloned() else { continue };
+            let Some(lane) = self.by_name().get(&name).cloned() else {
+                // The lane was replaced away while its leases were taken.
+                let dispatcher = Arc::clone(self);
+                self.start(async move { attempt::give_back(&dispatcher, leases).await });
+                continue;
+            };
             for batch in lane.begin(leases, now) {
-                let bytes = batch.bytes();
-                self.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
-                let (dispatcher, lane) = (Arc::clone(self), Arc::clone(&lane));
-                self.attempts.spawn(async move {
-                    attempt::attempt(&dispatcher, &lane, batch).await;
-                    dispatcher.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                    dispatcher.changed.notify_one();
-                });
+                let slot = Slot::take(self, &lane, batch.bytes());
+                self.start(async move { attempt::attempt(&slot.dispatcher, &slot.lane, batch).await });
             }
         }
         self.show_breakers();
     }
 
+    fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let abandoned = self.abandoned.clone();
+        self.attempts.spawn(async move { abandoned.run_until_cancelled_owned(task).await });
+    }
+
     fn show_breakers(&self) {
         for lane in self.by_name().values() {
-            let state = match lane.view().breaker {
+            let state = match lane.breaker() {
                 BreakerState::Closed => 0,
                 BreakerState::HalfOpen => 1,
                 BreakerState::Open => 2,
@@ -230,5 +277,28 @@ impl Dispatcher {
 
     fn rng(&self) -> MutexGuard<'_, fastrand::Rng> {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an attempt takes of its lane and of the room for bodies; given back however the attempt ends.
+struct Slot {
+    dispatcher: Arc<Dispatcher>,
+    lane: Arc<Lane>,
+    bytes: u64,
+}
+
+impl Slot {
+    /// The lane has counted the attempt already, in [`Lane::begin`].
+    fn take(dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, bytes: u64) -> Self {
+        dispatcher.in_flight_bytes.fetch_add(bytes, Ordering::SeqCst);
+        Self { dispatcher: Arc::clone(dispatcher), lane: Arc::clone(lane), bytes }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.lane.end(self.bytes);
+        self.dispatcher.in_flight_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.dispatcher.changed.notify_one();
     }
 }

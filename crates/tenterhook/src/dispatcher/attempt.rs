@@ -1,13 +1,14 @@
 //! One attempt: deliver, judge, settle.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::Dispatcher;
 use super::lane::{Batch, Lane};
-use crate::model::{FailureKind, Lease, Message, Outcome, Reply, Settled, Settlement, Timestamp, Verdict};
+use crate::model::{FailureKind, Lease, Message, Outcome, Reply, Settled, Settlement, Verdict};
 use crate::policy::verdict::verdict;
 
 /// How much longer than its own timeout a destination may take before it is given up from outside.
@@ -20,7 +21,6 @@ const SETTLE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub(super) async fn attempt(dispatcher: &Dispatcher, lane: &Lane, batch: Batch) {
     let Batch { destination, policy, leases, probe } = batch;
     let started_at = dispatcher.clock.now();
-    let until = leases.iter().map(|lease| lease.until).min().unwrap_or(started_at);
     let (leases, messages) = split(leases);
 
     let delivering = AssertUnwindSafe(destination.deliver(&messages)).catch_unwind();
@@ -46,9 +46,8 @@ pub(super) async fn attempt(dispatcher: &Dispatcher, lane: &Lane, batch: Batch) 
             reply,
         })
         .collect();
-    let settled = settle(dispatcher, &settlements, until).await;
-    // Only now: a lane whose settlements wait for the store takes no more than it may have under way.
-    lane.end();
+    // The slot is held till then: a lane whose settlements wait for the store takes no more than it may have under way.
+    let settled = settle(dispatcher, &settlements).await;
     for ((settlement, message), settled) in settlements.iter().zip(&messages).zip(settled) {
         tell(dispatcher, settlement, message, settled);
     }
@@ -97,13 +96,37 @@ fn complete(delivered: Delivered, count: usize, took: Duration) -> Vec<Reply> {
     replies
 }
 
-/// Settles, again and again while the store cannot, until the leases are over: then somebody else holds them anyway.
-async fn settle(dispatcher: &Dispatcher, settlements: &[Settlement], until: Timestamp) -> Vec<Settled> {
+/// Ends leases that are not tried, so that they wait for their destination to come back instead of for their end.
+pub(super) async fn give_back(dispatcher: &Dispatcher, leases: Vec<Lease>) {
+    let now = dispatcher.clock.now();
+    let settlement = |lease: Lease| Settlement {
+        delivery: lease.delivery,
+        attempt: lease.message.attempt,
+        started_at: now,
+        verdict: Verdict::Release { at: now },
+        reply: Reply {
+            outcome: Outcome::NotTried,
+            status: None,
+            excerpt: "the destination was removed from the config".to_owned(),
+            result: None,
+            took: Duration::ZERO,
+        },
+    };
+    let settlements: Vec<_> = leases.into_iter().map(settlement).collect();
+    settle(dispatcher, &settlements).await;
+    dispatcher.changed.notify_one();
+}
+
+/// Settles, again and again while the store cannot. It counts also after the lease's end as long as nobody leases
+/// anew, and the dispatcher does not while this waits: an outage of the store delivers nothing twice.
+async fn settle(dispatcher: &Dispatcher, settlements: &[Settlement]) -> Vec<Settled> {
+    let mut owing = None;
     loop {
         match dispatcher.store.settle(settlements.to_vec()).await {
             Ok(settled) => return settled,
-            Err(error) if error.is_retryable() && dispatcher.clock.now() < until => {
+            Err(error) if error.is_retryable() => {
                 tracing::debug!(error = %error, "settle_postponed");
+                owing.get_or_insert_with(|| Owing::new(&dispatcher.owing));
                 tokio::time::sleep(SETTLE_AGAIN_AFTER).await;
             }
             Err(error) => {
@@ -111,6 +134,22 @@ async fn settle(dispatcher: &Dispatcher, settlements: &[Settlement], until: Time
                 return vec![Settled::LeaseLost; settlements.len()];
             }
         }
+    }
+}
+
+/// Counts an attempt as waiting for the store, for as long as it lives.
+struct Owing<'d>(&'d AtomicUsize);
+
+impl<'d> Owing<'d> {
+    fn new(count: &'d AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Owing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

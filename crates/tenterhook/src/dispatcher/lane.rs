@@ -15,6 +15,9 @@ use crate::store::LaneDemand;
 /// How much longer than the destination's timeout a lease lasts: time to judge and to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
+/// Bodies of one lane under way beyond which it takes no more, in bytes.
+const LANE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Of so many leases of a lane, one is the least urgent's.
 const FAIRNESS: u32 = 16;
 
@@ -31,11 +34,14 @@ struct State {
     rate: Option<RateLimiter>,
     /// Attempts under way (a batch is one).
     in_flight: u32,
+    /// Their bodies.
+    in_flight_bytes: u64,
     /// Leases taken since the least urgent had its turn.
     since_least_urgent: u32,
     /// The delivery of the last probe.
     probed: Option<DeliveryId>,
     paused_until: Option<Timestamp>,
+    /// Why it was paused; until an attempt shows that the reason is gone, one is made at a time.
     alarm: Option<String>,
 }
 
@@ -66,8 +72,12 @@ impl Batch {
     /// Bytes of the bodies.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.leases.iter().map(|lease| lease.message.body.len() as u64).sum()
+        bytes(&self.leases)
     }
+}
+
+fn bytes(leases: &[Lease]) -> u64 {
+    leases.iter().map(|lease| lease.message.body.len() as u64).sum()
 }
 
 impl Lane {
@@ -85,6 +95,7 @@ impl Lane {
             rate: policy.rate.map(|rate| RateLimiter::new(rate, now)),
             policy,
             in_flight: 0,
+            in_flight_bytes: 0,
             since_least_urgent: 0,
             probed: None,
             paused_until: None,
@@ -121,8 +132,9 @@ impl Lane {
         if let Some(until) = state.paused_until.filter(|until| *until > now) {
             return Wish::NotBefore(until);
         }
-        let free = state.policy.concurrency.max(1).saturating_sub(state.in_flight);
-        if free == 0 {
+        let width = if state.alarm.is_some() { 1 } else { state.policy.concurrency.max(1) };
+        let free = width.saturating_sub(state.in_flight);
+        if free == 0 || state.in_flight_bytes >= LANE_BYTES_MAX {
             return Wish::Nothing;
         }
         let (attempts, probe) = match state.breaker.permits(now) {
@@ -160,8 +172,9 @@ impl Lane {
         let mut batches = Vec::new();
         let mut leases = leases.into_iter().peekable();
         while leases.peek().is_some() {
-            let batch = leases.by_ref().take(size).collect();
+            let batch: Vec<Lease> = leases.by_ref().take(size).collect();
             state.in_flight += 1;
+            state.in_flight_bytes += bytes(&batch);
             if let Some(rate) = &mut state.rate {
                 // The wish was within the rate: this takes what it found.
                 let _ = rate.try_take(1, now);
@@ -179,8 +192,9 @@ impl Lane {
     /// What an attempt says about the receiver: moves breaker and pauses.
     pub fn record(&self, replies: &[Reply], probe: bool, now: Timestamp, rng: &mut fastrand::Rng) {
         let mut state = self.lock();
-        // Of a batch, one confirmed item shows that the receiver works.
-        let telling = replies.iter().find(|reply| reply.outcome == Outcome::Delivered).or(replies.first());
+        // A batch is one attempt, and one item that was judged shows that the receiver works.
+        let judged = |reply: &&Reply| matches!(reply.outcome, Outcome::Delivered | Outcome::Rejected);
+        let telling = replies.iter().find(judged).or(replies.first());
         let Some(reply) = telling else { return };
         let before = state.breaker.state();
         state.breaker.record(&reply.outcome, probe, now);
@@ -201,26 +215,40 @@ impl Lane {
                 state.paused_until = None;
                 state.alarm = None;
             }
+            // It was under way when another one met the reason for the pause.
             _ => {}
         }
     }
 
-    /// An attempt is over and settled.
-    pub fn end(&self) {
+    /// An attempt with so many bytes is over and settled.
+    pub fn end(&self, bytes: u64) {
         let mut state = self.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
+        state.in_flight_bytes = state.in_flight_bytes.saturating_sub(bytes);
     }
 
-    /// As it stands now.
+    /// Whether nothing of it is under way.
     #[must_use]
-    pub fn view(&self) -> LaneView {
+    pub fn is_idle(&self) -> bool {
+        self.lock().in_flight == 0
+    }
+
+    /// Its breaker's state.
+    #[must_use]
+    pub fn breaker(&self) -> BreakerState {
+        self.lock().breaker.state()
+    }
+
+    /// As it stands at `now`.
+    #[must_use]
+    pub fn view(&self, now: Timestamp) -> LaneView {
         let state = self.lock();
         LaneView {
             destination: self.name.clone(),
             breaker: state.breaker.state(),
             in_flight: state.in_flight,
             concurrency: state.policy.concurrency,
-            paused_until: state.paused_until,
+            paused_until: state.paused_until.filter(|until| *until > now),
             alarm: state.alarm.clone().or_else(|| {
                 (state.breaker.state() != BreakerState::Closed)
                     .then(|| "the circuit breaker is open".to_owned())
