@@ -1,1 +1,7 @@
-//! The dispatcher under paused time.
+//! The dispatcher under paused time: the real loop, the memory store, scripted destinations.
+
+mod breaker;
+mod delivery;
+mod outage;
+mod script;
+mod stop;
