@@ -37,7 +37,8 @@ pub fn delay(policy: &RetryPolicy, attempt: u32, rng: &mut Rng) -> Duration {
     let whole = policy.base.as_secs_f64() * 2_f64.powi(i32::try_from(doublings).unwrap_or(63));
     let capped = whole.min(policy.cap.as_secs_f64());
     let share = policy.jitter.clamp(0.0, 1.0) * (2.0 * rng.f64() - 1.0);
-    Duration::from_secs_f64((capped * (1.0 + share)).max(0.0))
+    // A cap near the end of time, lengthened by the jitter, would not be a duration any more.
+    Duration::try_from_secs_f64((capped * (1.0 + share)).max(0.0)).unwrap_or(policy.cap)
 }
 
 /// How long to wait where the receiver asked for `after`: what it asked for, but no less than the backoff and no more
@@ -72,6 +73,20 @@ mod tests {
             let plain = delay(&RetryPolicy { jitter: 0.0, ..policy }, attempt, &mut rng).as_secs_f64();
             let jittered = delay(&policy, attempt, &mut rng).as_secs_f64();
             assert!((0.8..=1.2).contains(&(jittered / plain)), "{attempt}: {jittered} of {plain}");
+        }
+    }
+
+    #[test]
+    fn no_policy_and_no_attempt_number_makes_a_delay_that_is_none() {
+        let mut rng = Rng::with_seed(4);
+        for cap in [Duration::ZERO, Duration::from_secs(1), Duration::MAX] {
+            for jitter in [0.0, 0.2, 1.0, 7.0, -1.0, f64::INFINITY] {
+                for attempt in [0, 1, 2, 64, 1_000, u32::MAX] {
+                    let policy = RetryPolicy { base: Duration::MAX, cap, jitter, attempts_max: 27 };
+                    let waited = delay(&policy, attempt, &mut rng);
+                    assert!(waited.as_secs_f64() <= cap.as_secs_f64() * 2.0, "{policy:?}: {waited:?}");
+                }
+            }
         }
     }
 

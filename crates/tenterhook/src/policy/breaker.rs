@@ -63,6 +63,8 @@ pub struct Breaker {
     state: State,
     failures_in_a_row: u32,
     recent: VecDeque<(Timestamp, bool)>,
+    /// How many of the recent ones failed.
+    recent_failed: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +85,7 @@ impl Breaker {
     /// Closed.
     #[must_use]
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, state: State::Closed, failures_in_a_row: 0, recent: VecDeque::new() }
+        Self { policy, state: State::Closed, failures_in_a_row: 0, recent: VecDeque::new(), recent_failed: 0 }
     }
 
     /// Its state, for people and metrics.
@@ -137,7 +139,7 @@ impl Breaker {
                 if *successes >= self.policy.successes {
                     self.state = State::Closed;
                     self.failures_in_a_row = 0;
-                    self.recent.clear();
+                    self.forget();
                 } else if !failed {
                     // The next probe need not wait: the receiver answers.
                     if let State::Open { probe_at, .. } = &mut self.state {
@@ -151,23 +153,31 @@ impl Breaker {
     fn open(&mut self, now: Timestamp) {
         self.state =
             State::Open { probe_at: now.plus(self.policy.probe_every), probing: false, successes: 0 };
-        self.recent.clear();
+        self.forget();
     }
 
     fn remember(&mut self, now: Timestamp, failed: bool) {
         let Some(rate) = self.policy.rate else { return };
         self.recent.push_back((now, failed));
+        self.recent_failed += usize::from(failed);
         while self.recent.len() > RECENT_MAX
             || self.recent.front().is_some_and(|(at, _)| now.since(*at) > rate.window)
         {
-            self.recent.pop_front();
+            if let Some((_, failed)) = self.recent.pop_front() {
+                self.recent_failed -= usize::from(failed);
+            }
         }
+    }
+
+    fn forget(&mut self) {
+        self.recent.clear();
+        self.recent_failed = 0;
     }
 
     fn rate_is_too_high(&self) -> bool {
         let Some(rate) = self.policy.rate else { return false };
         let all = self.recent.len();
-        let failed = self.recent.iter().filter(|(_, failed)| *failed).count();
+        let failed = self.recent_failed;
         #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
         let share = failed as f64 / all.max(1) as f64;
         all >= rate.attempts_min as usize && share >= rate.share

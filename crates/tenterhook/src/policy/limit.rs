@@ -81,20 +81,28 @@ pub struct AddressLimiter {
     buckets: HashMap<IpAddr, RateLimiter>,
     /// What addresses share that find no room of their own.
     rest: Option<RateLimiter>,
+    /// When quiet addresses were last forgotten to make room.
+    swept_at: Option<Timestamp>,
 }
+
+/// Quiet addresses are looked for at most this often: a flood from many addresses must not cost a walk through the
+/// table for each request.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl AddressLimiter {
     /// Remembers at most `entries_max` addresses.
     #[must_use]
     pub fn new(policy: RatePolicy, entries_max: usize) -> Self {
-        Self { policy, entries_max, buckets: HashMap::new(), rest: None }
+        Self { policy, entries_max, buckets: HashMap::new(), rest: None, swept_at: None }
     }
 
     /// Takes one for `address`, or says how long to wait. When every place is taken by an address that sends right now,
     /// the others share one bucket: memory is bounded, and nobody gets around the limit by having many addresses.
     pub fn try_take(&mut self, address: IpAddr, now: Timestamp) -> Result<(), Duration> {
         let address = network(address);
-        if !self.buckets.contains_key(&address) && self.buckets.len() >= self.entries_max {
+        let full = !self.buckets.contains_key(&address) && self.buckets.len() >= self.entries_max;
+        if full && self.swept_at.is_none_or(|at| now.since(at) >= SWEEP_EVERY) {
+            self.swept_at = Some(now);
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
         }
         let policy = self.policy;
@@ -116,7 +124,42 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_requests_gets_more_than_the_burst_and_the_rate(
+            steps in prop::collection::vec((0_i64..400, 1_u32..4), 1..200),
+        ) {
+            let mut limiter = RateLimiter::new(TEN, at(0));
+            let (mut now, mut taken) = (0, 0);
+            for (wait, n) in steps {
+                now += wait;
+                if limiter.try_take(n, at(now)).is_ok() {
+                    taken += n;
+                }
+                let allowed = 5.0 + f64::from(u32::try_from(now).unwrap()) / 100.0;
+                prop_assert!(f64::from(taken) <= allowed + 1e-6, "{taken} of {allowed} after {now} ms");
+            }
+        }
+
+        #[test]
+        fn who_waits_as_long_as_it_was_told_is_let_through(
+            steps in prop::collection::vec((0_i64..400, 1_u32..6), 1..100),
+        ) {
+            let mut limiter = RateLimiter::new(TEN, at(0));
+            let mut now = 0;
+            for (wait, n) in steps {
+                now += wait;
+                if let Err(told) = limiter.try_take(n, at(now)) {
+                    now += i64::try_from(told.as_millis()).unwrap() + 1;
+                    prop_assert_eq!(limiter.try_take(n, at(now)), Ok(()));
+                }
+            }
+        }
+    }
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)

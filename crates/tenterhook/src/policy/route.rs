@@ -100,8 +100,38 @@ pub fn route(routes: &[Route], request: &Request<'_>, event_type: &str) -> Vec<N
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, Method};
+    use proptest::prelude::*;
 
     use super::*;
+
+    /// The definition, as slow as it is plain.
+    fn fits_by_definition(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|skipped| fits_by_definition(rest, &text[skipped..])),
+            Some((byte, rest)) => text.first() == Some(byte) && fits_by_definition(rest, &text[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_matcher_says_what_the_definition_says(pattern in "[ab.*]{0,8}", text in "[ab.]{0,10}") {
+            prop_assert_eq!(
+                fits(pattern.as_bytes(), text.as_bytes()),
+                fits_by_definition(pattern.as_bytes(), text.as_bytes())
+            );
+        }
+
+        #[test]
+        fn a_plain_glob_fits_itself_and_what_follows_a_dot(kind in "[a-z_]{1,10}", action in "[a-z.]{0,10}") {
+            let glob = Glob::new(kind.clone());
+            prop_assert!(glob.matches(&kind));
+            let dotted = format!("{kind}.{action}");
+            let run_on = format!("{kind}x{action}");
+            prop_assert!(glob.matches(&dotted));
+            prop_assert!(!glob.matches(&run_on));
+        }
+    }
 
     #[test]
     fn globs_match_whole_types_and_their_beginnings_up_to_a_dot() {
