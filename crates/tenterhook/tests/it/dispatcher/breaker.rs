@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tenterhook::dispatcher::LanePolicy;
 use tenterhook::model::{BreakerState, Outcome, Priority};
+use tenterhook::policy::backoff::RetryPolicy;
+use tenterhook::policy::breaker::BreakerPolicy;
 
 use super::script::{Act, Rig, all, failed, lane, pass, seconds};
 
@@ -42,6 +44,29 @@ async fn ten_failures_open_it_then_one_probe_a_second_never_the_same_twice_runni
     pass(seconds(300)).await;
     let ledger = rig.ledger().await;
     assert_eq!((ledger.delivered, ledger.dead, ledger.pending), (30, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_always_first_in_line_is_not_probed_twice_running() {
+    let rig = Rig::new();
+    // Every retry is due again before the next probe, so the urgent one would be taken each time.
+    let short = Duration::from_millis(100);
+    let policy = LanePolicy {
+        concurrency: 1,
+        retry: RetryPolicy { base: short, cap: short, jitter: 0.0, attempts_max: 1_000 },
+        breaker: BreakerPolicy { failures: 1, ..BreakerPolicy::default() },
+        ..lane()
+    };
+    let app = rig.destination("app", policy, |_, batch| all(&failed(), batch));
+    let urgent = rig.send("app", Priority::High, None).await;
+    let other = rig.send("app", Priority::Normal, None).await;
+    let _run = rig.run();
+    pass(Duration::from_millis(10_500)).await;
+    let probes = app.events().split_off(1);
+    assert!(probes.len() >= 9, "{} probes", probes.len());
+    for pair in probes.windows(2) {
+        assert!(pair == [urgent, other] || pair == [other, urgent], "{probes:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

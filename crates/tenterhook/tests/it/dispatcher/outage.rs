@@ -17,6 +17,8 @@ pub(super) struct Outage {
     store: MemoryStore,
     /// Leases and settlements are `Unavailable`.
     pub(super) cut: AtomicBool,
+    /// Settlements alone are `Unavailable`.
+    pub(super) cut_settlements: AtomicBool,
     /// Settlements are lost: somebody else holds the deliveries.
     pub(super) lose_leases: AtomicBool,
     pub(super) lease_calls: AtomicUsize,
@@ -27,6 +29,7 @@ impl Outage {
         Self {
             store,
             cut: AtomicBool::new(false),
+            cut_settlements: AtomicBool::new(false),
             lose_leases: AtomicBool::new(false),
             lease_calls: AtomicUsize::new(0),
         }
@@ -54,6 +57,9 @@ impl Store for Outage {
 
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, StoreError> {
         self.line()?;
+        if self.cut_settlements.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Full, "full on purpose"));
+        }
         if self.lose_leases.load(Ordering::SeqCst) {
             return Ok(vec![Settled::LeaseLost; batch.len()]);
         }

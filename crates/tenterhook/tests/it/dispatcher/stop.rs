@@ -41,6 +41,24 @@ async fn an_outage_longer_than_the_lease_delivers_nothing_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_leased_while_a_settlement_waits_for_the_store() {
+    let rig = Rig::new();
+    let policy = LanePolicy { timeout: seconds(5), ..lane() };
+    let app = rig.destination("app", policy, |_, batch| all(&Outcome::Delivered, batch));
+    rig.store.cut_settlements.store(true, Ordering::SeqCst);
+    rig.send("app", Priority::Normal, None).await;
+    let _run = rig.run();
+    pass(seconds(1)).await;
+    // The others find free slots, and the first one's lease of 15 s ends; still nobody takes anything.
+    rig.send_many("app", 3).await;
+    pass(seconds(300)).await;
+    assert_eq!(app.tried().len(), 1);
+    rig.store.cut_settlements.store(false, Ordering::SeqCst);
+    pass(seconds(1)).await;
+    assert_eq!((app.tried().len(), rig.ledger().await.delivered), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_recorded_settlement_counts_as_processed() {
     let rig = Rig::new();
     rig.metrics.set_names([&"stripe".parse().unwrap()], [&"app".parse().unwrap()]);
