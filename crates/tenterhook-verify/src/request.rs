@@ -1,6 +1,6 @@
 //! The request as a provider signed it. Knows nothing of sockets or of who asked.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 /// One request, borrowed. `body` is the exact bytes that arrived.
 #[derive(Clone, Copy, Debug)]
@@ -14,4 +14,18 @@ pub struct Request<'r> {
     pub headers: &'r HeaderMap,
     /// The exact bytes of the body.
     pub body: &'r [u8],
+}
+
+/// The one value of a header that counts for verification. Sent twice, or not in visible ASCII, it is a problem and not
+/// a choice: two readers would choose differently.
+pub(crate) fn single_header<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err("was sent more than once");
+    }
+    value.to_str().map(Some).map_err(|_| "is not visible ASCII")
 }

@@ -8,3 +8,5 @@
     clippy::print_stderr,
     reason = "a test that cannot go on fails"
 )]
+
+mod locate;

@@ -1,0 +1,128 @@
+//! One scalar out of a JSON text, by pointer, in one pass and without building a value. What the pointer does not lead
+//! through is skipped, and the recursion is as deep as the pointer, not as the text.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// The scalar at `pointer`, as text; `None` where there is none, or where the text is not one JSON document.
+pub(super) fn scalar(text: &[u8], pointer: &str) -> Option<String> {
+    let tokens: Vec<String> =
+        pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let found = At { tokens: &tokens }.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    found
+}
+
+/// The value that `tokens` lead to from here.
+#[derive(Clone, Copy)]
+struct At<'t> {
+    tokens: &'t [String],
+}
+
+impl<'de> DeserializeSeed<'de> for At<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl At<'_> {
+    /// A scalar counts only where the pointer ends.
+    fn leaf(self, text: impl FnOnce() -> String) -> Option<String> {
+        self.tokens.is_empty().then(text)
+    }
+}
+
+impl<'de> Visitor<'de> for At<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(self.leaf(|| value.to_owned()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(self.leaf(|| value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(self.leaf(|| value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(self.leaf(|| value.to_string()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        let token = self.tokens.split_first();
+        while let Some(wanted) = map.next_key_seed(Named { name: token.map(|(name, _)| name.as_str()) })? {
+            match token {
+                // The last of duplicate keys wins, as it does in the parsers that handlers use.
+                Some((_, rest)) if wanted => found = map.next_value_seed(At { tokens: rest })?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let Some((token, rest)) = self.tokens.split_first() else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(None);
+        };
+        let canonical = token == "0" || !token.starts_with('0');
+        let wanted: Option<usize> = token.parse().ok().filter(|_| canonical);
+        let mut found = None;
+        let mut index = 0;
+        loop {
+            if Some(index) == wanted {
+                let Some(value) = seq.next_element_seed(At { tokens: rest })? else { break };
+                found = value;
+            } else if seq.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+            index += 1;
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a key is the wanted one.
+struct Named<'n> {
+    name: Option<&'n str>,
+}
+
+impl<'de> DeserializeSeed<'de> for Named<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Named<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(self.name == Some(key))
+    }
+}
