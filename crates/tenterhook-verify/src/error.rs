@@ -104,6 +104,11 @@ pub struct VerifyError {
     pub detail: String,
 }
 
+/// A refusal with its sentence.
+pub(crate) fn refuse(reason: Reason, detail: impl Into<String>) -> VerifyError {
+    VerifyError { reason, detail: detail.into() }
+}
+
 /// Why a request could not be signed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]

@@ -12,6 +12,7 @@
 //! | [`provider`] | the catalog: what is known about each provider |
 //! | [`locate`] | where an id, a type or a timestamp is found in a request |
 //! | [`secret`] | key material that never prints itself |
+//! | [`vectors`] | files of recorded requests with their expected verdicts, run through the same verifier |
 //! | [`error`] | why a request was refused, or could not be signed |
 
 pub mod error;
@@ -21,6 +22,7 @@ pub mod request;
 pub mod scheme;
 pub mod secret;
 pub mod spec;
+pub mod vectors;
 pub mod verifier;
 
 pub use error::{Reason, SignError, SpecError, VerifyError};

@@ -1,8 +1,11 @@
 //! The catalog: what is known about each provider, as data, in the grammar that users write.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::{Locators, Scheme, SchemeSpec};
+use crate::{Locator, Locators, Request, Scheme, SchemeSpec};
+
+mod load;
 
 /// What the catalog knows about one provider.
 #[derive(Clone, Debug)]
@@ -11,6 +14,8 @@ pub struct Provider {
     pub name: String,
     /// The name for people: `Stripe`.
     pub display: String,
+    /// The field it is listed under: `payments`.
+    pub field: String,
     /// Where the provider documents its scheme.
     pub docs_url: String,
     /// The default scheme as written.
@@ -23,6 +28,8 @@ pub struct Provider {
     pub event_id: Locators,
     /// The event type.
     pub event_type: Locators,
+    /// What is appended to the type behind a `.` where it is there (GitHub's `/action`).
+    pub event_type_suffix: Option<Locator>,
     /// How long the provider goes on retrying; the dedupe window is max(7 days, this).
     pub retry_horizon: Duration,
     /// The largest body the provider documents, in bytes.
@@ -39,7 +46,8 @@ pub struct Provider {
     pub samples: Vec<Sample>,
 }
 
-/// A sample event of a provider. `{id}` and `{now}` in the body and the headers are filled in by the caller.
+/// A sample event of a provider. `{id}` and `{now}` (Unix seconds) in the body and the headers are filled in by
+/// [`Sample::fill`].
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// The event type.
@@ -50,28 +58,84 @@ pub struct Sample {
     pub body: String,
 }
 
+impl Sample {
+    /// Headers and body with `{id}` and `{now}` filled in.
+    #[must_use]
+    pub fn fill(&self, id: &str, now_unix: u64) -> (Vec<(String, String)>, String) {
+        let now = now_unix.to_string();
+        let fill = |text: &str| text.replace("{id}", id).replace("{now}", &now);
+        let headers = self.headers.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+        (headers, fill(&self.body))
+    }
+}
+
 impl Provider {
     /// The scheme by name: the default for `None`.
     #[must_use]
-    pub fn scheme(&self, _name: Option<&str>) -> Option<&Scheme> {
-        todo!()
+    pub fn scheme(&self, name: Option<&str>) -> Option<&Scheme> {
+        match name {
+            None => Some(&self.scheme),
+            Some(name) => self
+                .alternatives
+                .iter()
+                .find(|(alternative, _)| alternative == name)
+                .map(|(_, scheme)| scheme),
+        }
     }
 
     /// The event type of a request, by the provider's own rule (GitHub: `event.action`).
     #[must_use]
-    pub fn event_type(&self, _request: &crate::Request<'_>) -> Option<String> {
-        todo!()
+    pub fn event_type(&self, request: &Request<'_>) -> Option<String> {
+        let (mut kind, _) = self.event_type.find(request)?;
+        if let Some(suffix) = self.event_type_suffix.as_ref().and_then(|locator| locator.find(request)) {
+            kind.push('.');
+            kind.push_str(&suffix);
+        }
+        Some(kind)
     }
 }
 
 /// Every provider, sorted by name.
 #[must_use]
 pub fn catalog() -> &'static [Provider] {
-    todo!()
+    // The files are part of the binary and a test reads each of them, so there is no failure left to report here.
+    static CATALOG: LazyLock<Vec<Provider>> = LazyLock::new(|| load::all().unwrap_or_default());
+    &CATALOG
 }
 
 /// The provider of that name.
 #[must_use]
-pub fn provider(_name: &str) -> Option<&'static Provider> {
-    todo!()
+pub fn provider(name: &str) -> Option<&'static Provider> {
+    catalog().iter().find(|provider| provider.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_catalog_file_is_sound() {
+        let names: Vec<String> = match load::all() {
+            Ok(providers) => providers.into_iter().map(|provider| provider.name).collect(),
+            Err(problem) => panic!("{problem}"),
+        };
+        let expected =
+            ["github", "shopify", "slack", "standard-webhooks", "stripe", "svix", "twilio", "wise"];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn every_entry_says_what_people_need() {
+        for provider in catalog() {
+            let name = &provider.name;
+            assert!(provider.docs_url.starts_with("https://"), "{name}: docs_url");
+            assert!((2..=4).contains(&provider.samples.len()), "{name}: {} samples", provider.samples.len());
+            assert!(!provider.pitfalls.is_empty(), "{name}: pitfalls");
+            assert!(!provider.scheme.is_unsigned(), "{name}: unsigned");
+            for alternative in &provider.event_id.alternatives {
+                let batch = |locator: &Locator| matches!(locator, Locator::Json(pointer) if pointer.starts_with("/0/"));
+                assert!(!alternative.iter().any(batch), "{name}: an id out of a batch");
+            }
+        }
+    }
 }

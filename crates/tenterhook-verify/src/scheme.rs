@@ -1,61 +1,293 @@
 //! A checked scheme: a closed set of signature families, each in a file of its own.
 
-/// How a sender signs, ready to run.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName};
+
+pub(crate) mod asymmetric;
+pub(crate) mod content;
+pub(crate) mod encoding;
+pub(crate) mod hmac;
+pub(crate) mod list;
+pub(crate) mod signed;
+pub(crate) mod time;
+pub(crate) mod token;
+pub(crate) mod url;
+
+use crate::error::{SignError, SpecError, VerifyError};
+use crate::locate::Locator;
+use crate::request::Request;
+use crate::secret::Secret;
+use crate::verifier::Facts;
+use encoding::key_base64;
+use signed::{Algorithm, SignedScheme};
+use token::TokenScheme;
+use url::TwilioScheme;
+
+/// How a sender signs, ready to run. Cheap to clone. Made by [`SchemeSpec::compile`](crate::SchemeSpec::compile), by
+/// the catalog, or by [`Scheme::unsigned`].
 #[derive(Clone, Debug)]
-pub struct Scheme {}
+pub struct Scheme {
+    family: Arc<Family>,
+    key: KeyRule,
+}
+
+/// The families. A closed set: every `match` on it is a place to think about a new one.
+#[derive(Debug)]
+pub(crate) enum Family {
+    Unsigned,
+    Signed(SignedScheme),
+    Token(TokenScheme),
+    Twilio(TwilioScheme),
+}
+
+/// How the configured text of a secret becomes key bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyRule {
+    pub(crate) form: KeyForm,
+    /// Prefixes of which the first that fits is taken off (`whsec_`); a secret without one is taken as it is.
+    pub(crate) prefixes: Vec<String>,
+}
+
+/// The text form of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    #[default]
+    Utf8,
+    Base64,
+    Hex,
+}
+
+/// One key, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    Mac(Box<aws_lc_rs::hmac::Key>),
+    Public(asymmetric::PublicKey),
+    Token(Box<[u8]>),
+}
+
+/// The keys of one verifier beside the secrets that they came from.
+pub(crate) struct Keys<'k> {
+    pub(crate) secrets: &'k [Secret],
+    pub(crate) keys: &'k [Key],
+}
+
+/// What a successful verification found.
+pub(crate) struct Match {
+    pub(crate) secret_index: Option<usize>,
+    pub(crate) signed_at: Option<SystemTime>,
+    pub(crate) content_sha256: [u8; 32],
+}
 
 impl Scheme {
     /// No signature at all. A gateway asks twice before it uses this.
     #[must_use]
     pub fn unsigned() -> Self {
-        Self {}
+        Self::of(Family::Unsigned, KeyRule::default())
+    }
+
+    pub(crate) fn of(family: Family, key: KeyRule) -> Self {
+        Self { family: Arc::new(family), key }
+    }
+
+    /// Whether this is [`Scheme::unsigned`].
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        matches!(*self.family, Family::Unsigned)
     }
 
     /// Whether the secrets of this scheme are public keys (literal keys are then allowed in a config, and it cannot
-    /// sign).
+    /// sign unless a private key is given).
     #[must_use]
     pub fn is_asymmetric(&self) -> bool {
-        todo!()
+        matches!(&*self.family, Family::Signed(scheme) if scheme.algorithm.is_asymmetric())
+    }
+
+    /// Whether the scheme only compares a shared token or credentials: it then proves nothing about the content.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        matches!(*self.family, Family::Token(_))
     }
 
     /// Whether the signature covers the public URL, so that one has to be configured.
     #[must_use]
     pub fn signs_url(&self) -> bool {
-        todo!()
+        match &*self.family {
+            Family::Signed(scheme) => scheme.signs_url(),
+            Family::Twilio(_) => true,
+            Family::Unsigned | Family::Token(_) => false,
+        }
     }
 
     /// Whether what is signed carries a timestamp or a nonce, so that equal digests mean the same transmission.
     #[must_use]
     pub fn signs_time(&self) -> bool {
-        todo!()
+        matches!(&*self.family, Family::Signed(scheme) if scheme.signs_time())
     }
 
     /// Whether the signature covers what `locator` points at.
     #[must_use]
-    pub fn covers(&self, _locator: &crate::Locator) -> bool {
-        todo!()
+    pub fn covers(&self, locator: &Locator) -> bool {
+        match &*self.family {
+            Family::Signed(scheme) => scheme.covers(locator),
+            Family::Twilio(scheme) => scheme.covers(locator),
+            Family::Unsigned | Family::Token(_) => false,
+        }
     }
 
     /// Headers from which the scheme reads a shared token or credentials: never stored, never forwarded.
     #[must_use]
-    pub fn token_headers(&self) -> Vec<http::HeaderName> {
-        todo!()
+    pub fn token_headers(&self) -> Vec<HeaderName> {
+        match &*self.family {
+            Family::Token(scheme) => scheme.headers(),
+            Family::Unsigned | Family::Signed(_) | Family::Twilio(_) => Vec::new(),
+        }
     }
 
     /// Headers that carry signature, timestamp or id for the scheme: refused when they arrive more than once, and
     /// known before the body is read.
     #[must_use]
-    pub fn signature_headers(&self) -> Vec<http::HeaderName> {
-        todo!()
+    pub fn signature_headers(&self) -> Vec<HeaderName> {
+        match &*self.family {
+            Family::Unsigned => Vec::new(),
+            Family::Signed(scheme) => scheme.headers(),
+            Family::Token(scheme) => scheme.headers(),
+            Family::Twilio(scheme) => scheme.headers(),
+        }
     }
 
     /// Whether the headers alone show that verification cannot succeed (the required ones are missing or malformed, or
     /// the timestamp is stale): judged before any byte of the body is read.
-    pub fn screen(
+    ///
+    /// Uses the scheme's own tolerance; where a source has another, use [`Verifier::screen`](crate::Verifier::screen).
+    pub fn screen(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), VerifyError> {
+        self.screen_within(headers, None, now)
+    }
+
+    pub(crate) fn screen_within(
         &self,
-        _headers: &http::HeaderMap,
-        _now: std::time::SystemTime,
-    ) -> Result<(), crate::VerifyError> {
-        todo!()
+        headers: &HeaderMap,
+        tolerance: Option<Duration>,
+        now: SystemTime,
+    ) -> Result<(), VerifyError> {
+        match &*self.family {
+            Family::Unsigned => Ok(()),
+            Family::Signed(scheme) => scheme.screen(headers, tolerance, now),
+            Family::Token(scheme) => scheme.screen(headers),
+            Family::Twilio(scheme) => scheme.screen(headers),
+        }
+    }
+
+    pub(crate) fn verify(
+        &self,
+        request: &Request<'_>,
+        keys: &Keys<'_>,
+        tolerance: Option<Duration>,
+        now: SystemTime,
+        facts: &mut Facts,
+    ) -> Result<Match, VerifyError> {
+        match &*self.family {
+            Family::Unsigned => {
+                let content_sha256 = content::Content::whole(request.body).sha256();
+                Ok(Match { secret_index: None, signed_at: None, content_sha256 })
+            }
+            Family::Signed(scheme) => scheme.verify(request, keys, tolerance, now, facts),
+            Family::Token(scheme) => scheme.verify(request, keys, now, facts),
+            Family::Twilio(scheme) => scheme.verify(request, keys, now, facts),
+        }
+    }
+
+    pub(crate) fn sign(
+        &self,
+        request: &Request<'_>,
+        id: Option<&str>,
+        keys: &Keys<'_>,
+        now: SystemTime,
+    ) -> Result<HeaderMap, SignError> {
+        match &*self.family {
+            Family::Unsigned => Ok(HeaderMap::new()),
+            Family::Signed(scheme) => scheme.sign(request, id, keys, now),
+            Family::Token(scheme) => scheme.sign(keys, now),
+            Family::Twilio(scheme) => scheme.sign(request, keys, now),
+        }
+    }
+
+    /// The key of one secret.
+    pub(crate) fn key(&self, secret: &Secret) -> Result<Key, SpecError> {
+        let bytes = secret.expose();
+        let refusal = |message: String, hint: &str| SpecError {
+            key: "secrets".to_owned(),
+            message,
+            hint: hint.to_owned(),
+        };
+        if bytes.is_empty() {
+            return Err(refusal("a secret is empty".to_owned(), "take the secret that the provider shows"));
+        }
+        let algorithm = match &*self.family {
+            Family::Unsigned | Family::Token(_) => return Ok(Key::Token(bytes.into())),
+            Family::Twilio(_) => Algorithm::Mac(hmac::Mac::Sha1),
+            Family::Signed(scheme) => scheme.algorithm,
+        };
+        match algorithm {
+            Algorithm::Mac(mac) => {
+                let bytes =
+                    self.key.decode(bytes).map_err(|problem| refusal(problem, "copy it again, whole"))?;
+                Ok(Key::Mac(Box::new(mac.key(&bytes))))
+            }
+            Algorithm::Public(algorithm) => {
+                let hint = "take the public key that the provider shows, as PEM or as one line";
+                let text =
+                    std::str::from_utf8(bytes).map_err(|_| refusal("a key is not text".to_owned(), hint))?;
+                let hex = self.key.form == KeyForm::Hex;
+                let key =
+                    algorithm.key(text, hex, &self.key.prefixes).map_err(|problem| refusal(problem, hint))?;
+                Ok(Key::Public(key))
+            }
+        }
+    }
+}
+
+impl KeyRule {
+    /// The key bytes of a configured text.
+    fn decode(&self, text: &[u8]) -> Result<Vec<u8>, String> {
+        let bare =
+            self.prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_bytes())).unwrap_or(text);
+        let bytes = match self.form {
+            KeyForm::Utf8 => Some(bare.to_vec()),
+            KeyForm::Base64 => std::str::from_utf8(bare).ok().and_then(key_base64),
+            KeyForm::Hex => data_encoding::HEXLOWER_PERMISSIVE.decode(bare.trim_ascii()).ok(),
+        };
+        let bytes = bytes.ok_or_else(|| {
+            let form = if self.form == KeyForm::Hex { "hex" } else { "base64" };
+            format!("a secret is not {form}, which this scheme asks for")
+        })?;
+        if bytes.is_empty() { Err("a secret holds no key bytes".to_owned()) } else { Ok(bytes) }
+    }
+}
+
+impl<'k> Keys<'k> {
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The keys that count at `now`, with their position.
+    pub(crate) fn live(&self, now: SystemTime) -> impl Iterator<Item = (usize, &'k Key)> {
+        self.live_for(now, None)
+    }
+
+    /// The keys that count at `now` for that key id; a secret without an id counts for every id.
+    pub(crate) fn live_for(
+        &self,
+        now: SystemTime,
+        id: Option<&str>,
+    ) -> impl Iterator<Item = (usize, &'k Key)> {
+        let pairs = self.secrets.iter().zip(self.keys).enumerate();
+        pairs
+            .filter(move |(_, (secret, _))| {
+                secret.is_live(now) && (id.is_none() || secret.id().is_none() || secret.id() == id)
+            })
+            .map(|(index, (_, key))| (index, key))
     }
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 #[derive(Clone)]
 pub struct Secret {
     text: Box<[u8]>,
+    id: Option<Box<str>>,
     not_before: Option<SystemTime>,
     not_after: Option<SystemTime>,
 }
@@ -16,7 +17,7 @@ impl Secret {
     /// scheme's `key` rule.
     #[must_use]
     pub fn new(text: impl Into<Vec<u8>>) -> Self {
-        Self { text: text.into().into_boxed_slice(), not_before: None, not_after: None }
+        Self { text: text.into().into_boxed_slice(), id: None, not_before: None, not_after: None }
     }
 
     /// The same secret, counting only from `not_before` and until `not_after`.
@@ -25,6 +26,20 @@ impl Secret {
         self.not_before = not_before;
         self.not_after = not_after;
         self
+    }
+
+    /// The same secret, under the id by which a provider's key-id header names it: it then counts only for requests
+    /// with that id. A secret without one counts for every id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into().into_boxed_str());
+        self
+    }
+
+    /// The id given with [`Secret::with_id`].
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// Whether this secret counts at `now`.

@@ -1,23 +1,40 @@
-//! A scheme with its secrets: verify, sign, explain.
+//! A scheme with its secrets: verify, sign, explain. Knows no clock: the time is an argument.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
+use crate::scheme::{Key, Keys, Match};
 use crate::{Request, Scheme, Secret, SignError, SpecError, VerifyError};
 
-/// A scheme with the secrets that count for one source.
+/// A scheme with the secrets that count for one source. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     scheme: Scheme,
-    secrets: Vec<Secret>,
+    secrets: Arc<[Secret]>,
+    keys: Arc<[Key]>,
     tolerance: Option<Duration>,
 }
 
 impl Verifier {
     /// Checks that every secret decodes by the scheme's key rule; all problems at once.
+    ///
+    /// No secret at all is not refused here: such a verifier refuses every request with
+    /// [`Reason::NoLiveSecret`](crate::Reason::NoLiveSecret), unless the scheme is unsigned.
     pub fn new(scheme: Scheme, secrets: Vec<Secret>) -> Result<Self, Vec<SpecError>> {
-        Ok(Self { scheme, secrets, tolerance: None })
+        let mut keys = Vec::with_capacity(secrets.len());
+        let mut errors = Vec::new();
+        for secret in &secrets {
+            match scheme.key(secret) {
+                Ok(key) => keys.push(key),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self { scheme, secrets: secrets.into(), keys: keys.into(), tolerance: None })
     }
 
     /// The same verifier with another tolerance for timestamps.
@@ -39,29 +56,57 @@ impl Verifier {
         &self.secrets
     }
 
+    /// Whether the headers alone show that verification cannot succeed: [`Scheme::screen`] with this verifier's
+    /// tolerance. To be asked before any byte of the body is read.
+    pub fn screen(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), VerifyError> {
+        self.scheme.screen_within(headers, self.tolerance, now)
+    }
+
     /// Verifies over the exact bytes. Timestamps are judged before the MAC; every live secret is tried; comparison is
     /// in constant time; fails closed.
-    pub fn verify<'r>(&self, request: &Request<'r>, _now: SystemTime) -> Result<Verified<'r>, VerifyError> {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, request.body);
-        let content_sha256 = digest.as_ref().try_into().unwrap_or_default();
-        Ok(Verified { request: *request, secret_index: None, signed_at: None, content_sha256 })
+    pub fn verify<'r>(&self, request: &Request<'r>, now: SystemTime) -> Result<Verified<'r>, VerifyError> {
+        let found = self.scheme.verify(request, &self.keys(), self.tolerance, now, &mut Facts::off())?;
+        let Match { secret_index, signed_at, content_sha256 } = found;
+        Ok(Verified { request: *request, secret_index, signed_at, content_sha256 })
     }
 
     /// The headers that make `request` verify: the mirror of [`Verifier::verify`], with the first live secret. `id` is
-    /// the message id for schemes that sign one in a header.
+    /// the message id for schemes that sign one in a header; without it the header must already be in `request`.
+    ///
+    /// Only headers that the scheme needs are in the answer; they replace those of the same name in the request.
     pub fn sign(
         &self,
-        _request: &Request<'_>,
-        _id: Option<&str>,
-        _now: SystemTime,
+        request: &Request<'_>,
+        id: Option<&str>,
+        now: SystemTime,
     ) -> Result<HeaderMap, SignError> {
-        todo!()
+        self.scheme.sign(request, id, &self.keys(), now)
     }
 
     /// What was compared against what, without key material and without the expected signature.
     #[must_use]
-    pub fn explain(&self, _request: &Request<'_>, _now: SystemTime) -> Explanation {
-        todo!()
+    pub fn explain(&self, request: &Request<'_>, now: SystemTime) -> Explanation {
+        let mut facts = Facts::on();
+        facts.note("body", || format!("{} bytes", request.body.len()));
+        for name in self.scheme.signature_headers() {
+            let values = request.headers.get_all(&name).iter().count();
+            if values != 1 {
+                facts.note("header", || format!("`{name}` arrived {values} times"));
+            }
+        }
+        let found = self.scheme.verify(request, &self.keys(), self.tolerance, now, &mut facts);
+        match &found {
+            Ok(Match { secret_index: Some(index), .. }) => {
+                facts.note("result", || format!("secret {} of {} matches", index + 1, self.secrets.len()));
+            }
+            Ok(_) => facts.note("result", || "accepted without a signature".to_owned()),
+            Err(error) => facts.note("result", || error.detail.clone()),
+        }
+        Explanation { facts: facts.into_list(), verdict: found.map(|found| found.secret_index) }
+    }
+
+    fn keys(&self) -> Keys<'_> {
+        Keys { secrets: &self.secrets, keys: &self.keys }
     }
 }
 
@@ -103,8 +148,32 @@ impl<'r> Verified<'r> {
 /// What `verify --explain` prints: facts in the order in which they were judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// Name and finding, such as `("timestamp", "1700000000, 301 s old, tolerance 300 s")`.
+    /// Name and finding, such as `("timestamp", "1700000000: 301 s old, tolerance 300 s")`.
     pub facts: Vec<(String, String)>,
     /// The verdict.
     pub verdict: Result<Option<usize>, VerifyError>,
+}
+
+/// Where a verification notes its findings, if anybody asked.
+pub(crate) struct Facts(Option<Vec<(String, String)>>);
+
+impl Facts {
+    fn off() -> Self {
+        Self(None)
+    }
+
+    fn on() -> Self {
+        Self(Some(Vec::new()))
+    }
+
+    /// Notes a finding; costs nothing when nobody asked.
+    pub(crate) fn note(&mut self, name: &str, finding: impl FnOnce() -> String) {
+        if let Some(list) = &mut self.0 {
+            list.push((name.to_owned(), finding()));
+        }
+    }
+
+    fn into_list(self) -> Vec<(String, String)> {
+        self.0.unwrap_or_default()
+    }
 }

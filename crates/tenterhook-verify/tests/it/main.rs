@@ -10,3 +10,4 @@
 )]
 
 mod locate;
+mod vectors;

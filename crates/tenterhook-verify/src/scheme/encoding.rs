@@ -1,0 +1,85 @@
+//! How signature bytes become text: hex, base64, base64url. Knows nothing of what the bytes are.
+
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
+
+/// The text form of a signature or a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Lower case when written, either case when read: the case carries no information.
+    Hex,
+    /// RFC 4648 section 4, padded.
+    Base64,
+    /// RFC 4648 section 5, written without padding, read with or without.
+    Base64Url,
+}
+
+impl Encoding {
+    /// The names of the grammar.
+    pub(crate) const NAMES: [&'static str; 3] = ["hex", "base64", "base64url"];
+
+    /// The encoding of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "hex" => Some(Self::Hex),
+            "base64" => Some(Self::Base64),
+            "base64url" => Some(Self::Base64Url),
+            _ => None,
+        }
+    }
+
+    /// Decodes a signature strictly: no white space, no missing padding, no stray bits at the end.
+    pub(crate) fn decode(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Hex => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(),
+            Self::Base64 => BASE64.decode(text.as_bytes()).ok(),
+            Self::Base64Url => BASE64URL_NOPAD.decode(unpadded(text).as_bytes()).ok(),
+        }
+    }
+
+    /// Encodes a signature.
+    pub(crate) fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Hex => HEXLOWER.encode(bytes),
+            Self::Base64 => BASE64.encode(bytes),
+            Self::Base64Url => BASE64URL_NOPAD.encode(bytes),
+        }
+    }
+}
+
+/// Decodes the base64 of a key: people copy keys with and without padding, in either alphabet.
+pub(crate) fn key_base64(text: &str) -> Option<Vec<u8>> {
+    let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let bare = unpadded(&compact);
+    BASE64_NOPAD.decode(bare.as_bytes()).or_else(|_| BASE64URL_NOPAD.decode(bare.as_bytes())).ok()
+}
+
+/// `text` without up to two padding characters.
+fn unpadded(text: &str) -> &str {
+    let one = text.strip_suffix('=').unwrap_or(text);
+    one.strip_suffix('=').unwrap_or(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_read_strictly() {
+        assert_eq!(Encoding::Hex.decode("0aFF"), Some(vec![10, 255]));
+        assert_eq!(Encoding::Hex.decode("0aF"), None);
+        assert_eq!(Encoding::Base64.decode("AQ=="), Some(vec![1]));
+        assert_eq!(Encoding::Base64.decode("AQ"), None);
+        assert_eq!(Encoding::Base64.decode("AR=="), None, "stray bits");
+        assert_eq!(Encoding::Base64.decode("AQ==\n"), None);
+        assert_eq!(Encoding::Base64Url.decode("-_8"), Some(vec![251, 255]));
+        assert_eq!(Encoding::Base64Url.decode("-_8="), Some(vec![251, 255]));
+    }
+
+    #[test]
+    fn keys_are_read_with_and_without_padding() {
+        assert_eq!(key_base64("AQ=="), Some(vec![1]));
+        assert_eq!(key_base64("AQ"), Some(vec![1]));
+        assert_eq!(key_base64("a b\nc="), key_base64("abc"));
+        assert_eq!(key_base64("!!"), None);
+    }
+}

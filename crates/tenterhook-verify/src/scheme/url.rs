@@ -1,0 +1,289 @@
+//! Twilio: HMAC-SHA1 over the public URL and the sorted form parameters; other bodies through a hash in the URL. The
+//! sender does not agree with itself on ports and on the spelling of the query, so the spellings of its own SDKs are
+//! tried.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::content::{self, Content};
+use super::encoding::Encoding;
+use super::signed::signature_header;
+use super::{Key, Keys, Match, hmac};
+use crate::error::{Reason, SignError, VerifyError, refuse};
+use crate::locate::Locator;
+use crate::request::Request;
+use crate::verifier::Facts;
+
+/// More form parameters than Twilio sends; counted before anything is sorted.
+const PARAMETERS_MAX: usize = 1_000;
+/// The query parameter that holds the SHA-256 of a body that is not a form.
+const BODY_HASH: &str = "bodySHA256";
+/// What `encodeURIComponent` leaves alone.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// Twilio's scheme.
+#[derive(Clone, Debug)]
+pub(crate) struct TwilioScheme {
+    header: HeaderName,
+}
+
+impl TwilioScheme {
+    pub(crate) fn new() -> Self {
+        Self { header: HeaderName::from_static("x-twilio-signature") }
+    }
+
+    pub(crate) fn headers(&self) -> Vec<HeaderName> {
+        vec![self.header.clone()]
+    }
+
+    /// The URL, and with it or beside it the whole body; no header.
+    pub(crate) fn covers(&self, locator: &Locator) -> bool {
+        !matches!(locator, Locator::Header(_))
+    }
+
+    pub(crate) fn screen(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
+        self.signature(headers).map(drop)
+    }
+
+    pub(crate) fn verify(
+        &self,
+        request: &Request<'_>,
+        keys: &Keys<'_>,
+        now: SystemTime,
+        facts: &mut Facts,
+    ) -> Result<Match, VerifyError> {
+        let signature = self.signature(request.headers)?;
+        let url = content::url(request)?;
+        let tails = tails(request, url)?;
+        let urls = spellings(url);
+        let live: Vec<_> = keys.live(now).collect();
+        facts.note("url", || format!("`{url}`, tried in {} spellings", urls.len()));
+        facts.note("form parameters", || {
+            format!("{} bytes sorted", tails.iter().map(String::len).max().unwrap_or(0))
+        });
+        facts.note("secrets", || format!("{} live of {}", live.len(), keys.len()));
+        if live.is_empty() {
+            return Err(refuse(Reason::NoLiveSecret, "no secret is live at this time"));
+        }
+        let signature = Encoding::Base64
+            .decode(signature)
+            .ok_or_else(|| refuse(Reason::MalformedSignature, format!("`{}` is not base64", self.header)))?;
+        let candidates = [signature];
+        for tail in &tails {
+            for spelling in &urls {
+                let content = Content::whole(format!("{spelling}{tail}").into_bytes());
+                for (index, key) in &live {
+                    let Key::Mac(key) = key else { continue };
+                    if hmac::any_matches(key, &content, &candidates) {
+                        // The digest is over the URL as configured, so that a spelling makes no new transmission.
+                        let content_sha256 = Content::whole(format!("{url}{tail}").into_bytes()).sha256();
+                        return Ok(Match { secret_index: Some(*index), signed_at: None, content_sha256 });
+                    }
+                }
+            }
+        }
+        let detail = "no spelling of the public URL with these parameters was signed with a configured token; \
+                      is the public URL the one configured at Twilio?";
+        Err(refuse(Reason::SignatureMismatch, detail))
+    }
+
+    pub(crate) fn sign(
+        &self,
+        request: &Request<'_>,
+        keys: &Keys<'_>,
+        now: SystemTime,
+    ) -> Result<HeaderMap, SignError> {
+        let url =
+            request.url.ok_or_else(|| SignError("the scheme signs the public URL; give one".to_owned()))?;
+        let tails = tails(request, url).map_err(|error| {
+            let hash = Encoding::Hex.encode(digest(&SHA256, request.body).as_ref());
+            SignError(format!(
+                "{}; a body that is not a form needs `{BODY_HASH}={hash}` in the URL",
+                error.detail
+            ))
+        })?;
+        let tail = tails.first().map_or("", String::as_str);
+        let content = Content::whole(format!("{url}{tail}").into_bytes());
+        let key = keys.live(now).find_map(|(_, key)| match key {
+            Key::Mac(key) => Some(key),
+            _ => None,
+        });
+        let key = key.ok_or_else(|| SignError("no secret is live at this time".to_owned()))?;
+        let text = Encoding::Base64.encode(hmac::tag(key, &content).as_ref());
+        let value = HeaderValue::from_str(&text)
+            .map_err(|_| SignError("the signature is not a header".to_owned()))?;
+        Ok(HeaderMap::from_iter([(self.header.clone(), value)]))
+    }
+
+    fn signature<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, VerifyError> {
+        let missing = || refuse(Reason::MissingSignature, format!("`{}` is missing or empty", self.header));
+        signature_header(headers, &self.header)?.ok_or_else(missing)
+    }
+}
+
+/// What may follow the URL in the signed content, most likely first. A `bodySHA256` in the URL must fit the body,
+/// whatever the content type says: otherwise a captured URL signature would pass for any body.
+fn tails(request: &Request<'_>, url: &str) -> Result<Vec<String>, VerifyError> {
+    let form = is_form(request.headers);
+    let hash = query(url).split('&').find_map(|pair| pair.strip_prefix(BODY_HASH)?.strip_prefix('='));
+    if let Some(hash) = hash {
+        let actual = Encoding::Hex.encode(digest(&SHA256, request.body).as_ref());
+        if verify_slices_are_equal(actual.as_bytes(), hash.to_ascii_lowercase().as_bytes()).is_err() {
+            let detail = format!("`{BODY_HASH}` in the URL does not fit the body");
+            return Err(refuse(Reason::BodyHashMismatch, detail));
+        }
+        let mut tails = vec![String::new()];
+        if form {
+            tails.push(sorted_parameters(request.body)?);
+        }
+        return Ok(tails);
+    }
+    if form {
+        return Ok(vec![sorted_parameters(request.body)?]);
+    }
+    if request.body.is_empty() {
+        return Ok(vec![String::new()]);
+    }
+    let detail = format!("the body is not a form and the URL has no `{BODY_HASH}`, so nothing covers it");
+    Err(refuse(Reason::BodyHashMismatch, detail))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Names in byte order, the values of a name sorted and without repeats, each as name and value without a separator.
+fn sorted_parameters(body: &[u8]) -> Result<String, VerifyError> {
+    let mut parameters: BTreeMap<Cow<'_, str>, BTreeSet<Cow<'_, str>>> = BTreeMap::new();
+    for (count, (name, value)) in form_urlencoded::parse(body).enumerate() {
+        if count >= PARAMETERS_MAX {
+            let detail = format!("more than {PARAMETERS_MAX} form parameters");
+            return Err(refuse(Reason::MalformedContent, detail));
+        }
+        parameters.entry(name).or_default().insert(value);
+    }
+    let mut text = String::with_capacity(body.len());
+    for (name, values) in &parameters {
+        for value in values {
+            text.push_str(name);
+            text.push_str(value);
+        }
+    }
+    Ok(text)
+}
+
+/// The URL as it is, then with and without its port, each with the query as it is and as a JavaScript SDK re-writes it.
+fn spellings(url: &str) -> Vec<String> {
+    let mut spellings = vec![url.to_owned()];
+    let mut add = |spelling: String| {
+        if !spellings.contains(&spelling) {
+            spellings.push(spelling);
+        }
+    };
+    for ported in ports(url) {
+        let rewritten = with_query(&ported, &rewritten_query(query(&ported)));
+        let apostrophes = with_query(&ported, &query(&ported).replace('\'', "%27"));
+        add(ported);
+        add(rewritten);
+        add(apostrophes);
+    }
+    spellings
+}
+
+/// The URL without its port, and with it (the scheme's own where it has none).
+fn ports(url: &str) -> Vec<String> {
+    let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (format!("{user}@"), host),
+        None => (String::new(), authority),
+    };
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (name, port)
+        }
+        _ => (host, if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" }),
+    };
+    vec![format!("{scheme}://{user}{name}{tail}"), format!("{scheme}://{user}{name}:{port}{tail}")]
+}
+
+/// The query of a URL, without `?` and without a fragment.
+fn query(url: &str) -> &str {
+    let url = url.split('#').next().unwrap_or(url);
+    url.split_once('?').map_or("", |(_, query)| query)
+}
+
+fn with_query(url: &str, query: &str) -> String {
+    match url.split_once('?') {
+        Some((head, rest)) => {
+            let fragment = rest.split_once('#').map_or(String::new(), |(_, fragment)| format!("#{fragment}"));
+            format!("{head}?{query}{fragment}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// The query decoded and encoded again, as JavaScript's `querystring` does.
+fn rewritten_query(query: &str) -> String {
+    let pairs = form_urlencoded::parse(query.as_bytes()).take(PARAMETERS_MAX);
+    let written = pairs.map(|(name, value)| {
+        format!("{}={}", utf8_percent_encode(&name, COMPONENT), utf8_percent_encode(&value, COMPONENT))
+    });
+    written.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_sorted_and_without_repeats() {
+        let text =
+            sorted_parameters(b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234").unwrap();
+        assert_eq!(text, "Digits1234Digits5678SidCA123SidAccountAC123");
+    }
+
+    #[test]
+    fn parameters_are_capped() {
+        let body = "a=1&".repeat(PARAMETERS_MAX + 1);
+        assert_eq!(sorted_parameters(body.as_bytes()).unwrap_err().reason, Reason::MalformedContent);
+        assert!(sorted_parameters(&body.as_bytes()[4..]).is_ok());
+    }
+
+    #[test]
+    fn both_ports_are_tried() {
+        assert_eq!(
+            ports("https://u:p@a.example/x?y=1"),
+            ["https://u:p@a.example/x?y=1", "https://u:p@a.example:443/x?y=1"]
+        );
+        assert_eq!(ports("http://a.example:1234?y"), ["http://a.example?y", "http://a.example:1234?y"]);
+        assert_eq!(ports("http://[::1]/"), ["http://[::1]/", "http://[::1]:80/"]);
+    }
+
+    #[test]
+    fn the_query_is_also_tried_as_javascript_writes_it() {
+        let all = spellings("https://a.example/x?a=it's+b&c=%7e");
+        assert!(all.contains(&"https://a.example/x?a=it's%20b&c=~".to_owned()), "{all:?}");
+        assert!(all.contains(&"https://a.example/x?a=it%27s+b&c=%7e".to_owned()), "{all:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Files of recorded requests with their expected verdicts, run through the same [`Verifier`] as everything else.
+//!
+//! A file is a JSON array; one object per request: `provider`, `name`, `origin` (`official`, `sdk-generated`,
+//! `spec-derived`), `source`, `method`, `url`, `headers`, `body_b64`, `secret` or `secrets` or `public_key_pem`,
+//! `now_unix`, `tolerance_secs`, `scheme` (an alternative of the provider), `params.now_unix_ms`, and `expect`:
+//! `valid` or `invalid:<reason>`. Reasons are reported, not compared: a verifier that checks in another order may
+//! rightly name another one. Other fields are remarks for people.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+
+use crate::provider::provider;
+use crate::{Request, Secret, Verifier};
+
+/// One recorded request.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Vector {
+    /// The provider's name in the catalog.
+    pub provider: String,
+    /// What the case shows.
+    pub name: String,
+    /// Where it comes from: `official`, `sdk-generated` or `spec-derived`.
+    #[serde(default)]
+    pub origin: String,
+    /// The verdict that must come out: `valid`, `invalid:<reason>` or `challenge:<answer>`.
+    pub expect: String,
+    method: String,
+    url: Option<String>,
+    headers: BTreeMap<String, String>,
+    body_b64: String,
+    secret: Option<String>,
+    secrets: Option<Vec<String>>,
+    public_key_pem: Option<String>,
+    now_unix: Option<f64>,
+    tolerance_secs: Option<u64>,
+    scheme: Option<String>,
+    params: Option<Params>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Params {
+    now_unix_ms: Option<u64>,
+}
+
+/// What came out of one vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VectorResult {
+    /// The provider's name.
+    pub provider: String,
+    /// The vector's name.
+    pub name: String,
+    /// The expected verdict.
+    pub expected: String,
+    /// The verdict: `valid`, `invalid:<reason code>`, or why the vector could not be run.
+    pub got: String,
+    /// Whether they agree.
+    pub pass: bool,
+}
+
+/// Reads a file of vectors.
+pub fn parse(text: &str) -> Result<Vec<Vector>, String> {
+    serde_json::from_str(text).map_err(|error| format!("not a file of vectors: {error}"))
+}
+
+impl Vector {
+    /// Runs the vector.
+    #[must_use]
+    pub fn run(&self) -> VectorResult {
+        let got = match self.verdict() {
+            Ok(verdict) => verdict,
+            Err(problem) => problem,
+        };
+        let pass = match self.expect.split_once(':') {
+            None => got == self.expect,
+            Some(("invalid", _)) => got.starts_with("invalid:"),
+            Some(_) => false,
+        };
+        VectorResult {
+            provider: self.provider.clone(),
+            name: self.name.clone(),
+            expected: self.expect.clone(),
+            got,
+            pass,
+        }
+    }
+
+    /// The verdict in the words of `expect`; `Err` where there is none.
+    fn verdict(&self) -> Result<String, String> {
+        let provider =
+            provider(&self.provider).ok_or("not supported yet: the catalog has no such provider")?;
+        if self.expect.starts_with("challenge:") {
+            return Err("not supported yet: handshakes".to_owned());
+        }
+        let scheme = provider.scheme(self.scheme.as_deref()).ok_or_else(|| {
+            format!("not supported yet: scheme `{}`", self.scheme.as_deref().unwrap_or_default())
+        })?;
+        let Ok(verifier) = Verifier::new(scheme.clone(), self.keys()) else {
+            // A secret that no verifier can be built from verifies nothing.
+            return Ok("invalid:unusable_secret".to_owned());
+        };
+        let verifier = match self.tolerance_secs {
+            Some(seconds) => verifier.with_tolerance(Duration::from_secs(seconds)),
+            None => verifier,
+        };
+        let headers = self.header_map()?;
+        let method: Method = self.method.parse().map_err(|_| "unreadable vector: method")?;
+        let body = BASE64.decode(self.body_b64.as_bytes()).map_err(|_| "unreadable vector: body_b64")?;
+        let request = Request { method: &method, url: self.url.as_deref(), headers: &headers, body: &body };
+        let now = self.now()?;
+        // The gateway screens headers before it reads a body; both must come to the same verdict.
+        match verifier.screen(&headers, now).and_then(|()| verifier.verify(&request, now)) {
+            Ok(_) => Ok("valid".to_owned()),
+            Err(error) => Ok(format!("invalid:{}", error.reason.code())),
+        }
+    }
+
+    fn keys(&self) -> Vec<Secret> {
+        let texts: Vec<&String> = match (&self.secrets, &self.secret, &self.public_key_pem) {
+            (Some(secrets), _, _) => secrets.iter().collect(),
+            (None, Some(secret), _) => vec![secret],
+            (None, None, pem) => pem.iter().collect(),
+        };
+        texts.into_iter().map(|text| Secret::new(text.as_bytes())).collect()
+    }
+
+    fn header_map(&self) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            let unreadable = || format!("unreadable vector: header `{name}`");
+            let header: HeaderName = name.parse().map_err(|_| unreadable())?;
+            headers.append(header, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unreadable())?);
+        }
+        Ok(headers)
+    }
+
+    /// The clock of the vector. Without one no timestamp is involved and any time will do.
+    fn now(&self) -> Result<SystemTime, String> {
+        let since = match self.params.as_ref().and_then(|params| params.now_unix_ms) {
+            Some(millis) => Ok(Duration::from_millis(millis)),
+            None => Duration::try_from_secs_f64(self.now_unix.unwrap_or_default()),
+        };
+        let since = since.map_err(|_| "unreadable vector: now_unix")?;
+        SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| "unreadable vector: now_unix".to_owned())
+    }
+}
