@@ -2,15 +2,27 @@
 //! [`failure::Exit`].
 
 pub mod catch;
+pub mod check;
+pub mod dead;
+pub mod demo;
+pub mod events;
 pub mod failure;
+pub mod gateway;
+pub mod init;
+pub mod look;
 pub mod output;
+pub mod page;
 pub mod providers;
 pub mod reference;
+pub mod select;
 pub mod send;
+pub mod serve;
 pub mod sign;
 pub mod signing;
+pub mod vectors;
 pub mod verify;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,6 +63,29 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Init(init::InitArgs),
+    Demo(demo::DemoArgs),
+    Catch(catch::CatchArgs),
+    Events(events::EventsArgs),
+    Dead(dead::DeadArgs),
+    Replay(dead::ReplayArgs),
+    Ledger(look::LedgerArgs),
+    /// Lists the sources of the running gateway
+    Sources(look::ListArgs),
+    /// Lists the destinations: breaker, backlog, dead letters
+    Destinations(look::ListArgs),
+    /// Lists the requests that were refused of late, with the reason that the sender was not told
+    Rejections(look::ListArgs),
+    /// Lists what people changed
+    Audit(look::ListArgs),
+    /// Attempts nothing more to a destination, until `resume`
+    Pause(look::DestinationArgs),
+    /// Goes on with a destination
+    Resume(look::DestinationArgs),
+    /// Makes the running gateway read its config again
+    Reload,
     Providers(providers::ProvidersArgs),
     Sign(sign::SignArgs),
     Verify(verify::VerifyArgs),
@@ -77,7 +112,24 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
     match cli.command {
+        Command::Serve(args) => serve::run(global, &args),
+        Command::Check(args) => check::run(global, &args),
+        Command::Init(args) => init::run(global, &args),
+        Command::Demo(args) => runtime()?.block_on(demo::run(&args)),
+        Command::Catch(args) => Ok(runtime()?.block_on(catch::run(args))?),
+        Command::Events(args) => runtime()?.block_on(events::run(global, &args)),
+        Command::Dead(args) => runtime()?.block_on(dead::run(global, &args)),
+        Command::Replay(args) => runtime()?.block_on(dead::replay(global, &args)),
+        Command::Ledger(args) => runtime()?.block_on(look::ledger(global, &args)),
+        Command::Sources(args) => runtime()?.block_on(look::sources(global, &args)),
+        Command::Destinations(args) => runtime()?.block_on(look::destinations(global, &args)),
+        Command::Rejections(args) => runtime()?.block_on(look::rejections(global, &args)),
+        Command::Audit(args) => runtime()?.block_on(look::audit(global, &args)),
+        Command::Pause(args) => runtime()?.block_on(look::set_paused(global, &args, true)),
+        Command::Resume(args) => runtime()?.block_on(look::set_paused(global, &args, false)),
+        Command::Reload => runtime()?.block_on(look::reload(global)),
         Command::Providers(args) => providers::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
@@ -95,4 +147,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error.to_string()))
+}
+
+/// The environment, as far as it is text: overrides and `env:` references are taken from it.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -61,6 +61,15 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A body for people: text with its line breaks and everything else escaped, or its length where it is not text.
+#[must_use]
+pub fn printable_text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.lines().map(printable).collect::<Vec<_>>().join("\n"),
+        Err(_) => format!("({} bytes that are not text)", bytes.len()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::printable;

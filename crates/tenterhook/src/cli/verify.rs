@@ -33,8 +33,7 @@ pub struct VerifyArgs {
 /// Runs the command.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     if let Some(path) = &args.vectors {
-        let _ = path;
-        return Err(Failure::new(Exit::Internal, "not yet"));
+        return super::vectors::run(path, &args.providers, args.json);
     }
     let verifier = args.scheme.verifier()?;
     let request = args.request.request()?;

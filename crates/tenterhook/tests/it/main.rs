@@ -12,9 +12,13 @@
 mod admin;
 mod cli;
 mod config;
+mod crash;
 mod destination;
 mod dispatcher;
 mod ingress;
+mod interop;
 mod layering;
+mod life;
+mod rig;
 mod sqlite;
 mod store;
