@@ -1,6 +1,8 @@
 //! The official SDKs from npm and PyPI against the gateway, both ways. `./scripts/test` installs them; without them
 //! these tests fail and say so.
 
+mod resign;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
