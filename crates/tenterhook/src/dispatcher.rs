@@ -193,7 +193,7 @@ impl Dispatcher {
                 *wake = due.min(*wake);
             }
             for delivery in &leased.found_dead {
-                tracing::error!(event_id = %delivery.event, destination = %delivery.destination, "webhook_moved_to_dlq");
+                tracing::error!(id = %delivery.event, destination = %delivery.destination, "webhook_moved_to_dlq");
             }
             leases.extend(leased.leases);
         }

@@ -51,7 +51,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
     }
     if !args.json {
         output::line(format!(
-            "{}: fine: {} sources, {} destinations",
+            "{} is fine: sources {}, destinations {}",
             config.path.display(),
             config.sources.len(),
             config.destinations.len()

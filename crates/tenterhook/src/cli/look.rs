@@ -76,14 +76,14 @@ const SOURCES: &[Column] = &[
 
 const DESTINATIONS: &[Column] = &[
     ("destination", "/name"),
-    ("kind", "/kind"),
     ("target", "/target"),
-    ("breaker", "/breaker"),
+    ("breaker", "/lane/breaker"),
+    ("delivered", "/delivered"),
     ("pending", "/pending"),
-    ("in flight", "/in_flight"),
+    ("in flight", "/lane/in_flight"),
     ("dead", "/dead"),
     ("paused", "/paused"),
-    ("alarm", "/alarm"),
+    ("alarm", "/lane/alarm"),
 ];
 
 const REJECTIONS: &[Column] = &[

@@ -156,13 +156,15 @@ impl Drop for Owing<'_> {
 /// Counts and logs what came of it.
 fn tell(dispatcher: &Dispatcher, settlement: &Settlement, message: &Message, settled: Settled) {
     let destination = &settlement.delivery.destination;
-    let (event_id, attempt) = (settlement.delivery.event, settlement.attempt);
+    // The same words as the answers at the door: `id` is ours, `event_id` the provider's.
+    let (id, attempt) = (settlement.delivery.event, settlement.attempt);
+    let event_id = message.provider_event_id.as_deref();
     let processing_time_ms = u64::try_from(settlement.reply.took.as_millis()).unwrap_or(u64::MAX);
     let status = settlement.reply.status;
     macro_rules! log {
         ($level:ident, $name:literal $(, $($more:tt)*)?) => {
             tracing::$level!(
-                %event_id, event_type = %message.event_type, source = %message.source, %destination, attempt,
+                %id, event_id, event_type = %message.event_type, source = %message.source, %destination, attempt,
                 correlation_id = %message.correlation_id, processing_time_ms, status, $($($more)*,)? $name
             )
         };

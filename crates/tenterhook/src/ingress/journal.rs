@@ -103,8 +103,9 @@ impl Visit {
         answer
     }
 
+    /// To the microsecond.
     fn processing_time_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1000.0
+        (self.started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
     }
 }
 
