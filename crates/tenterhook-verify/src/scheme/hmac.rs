@@ -29,6 +29,16 @@ impl Mac {
         }
     }
 
+    /// How long a tag is.
+    pub(crate) fn tag_bytes(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// A key for this MAC. The caller has seen to it that `bytes` is not empty.
     pub(crate) fn key(self, bytes: &[u8]) -> hmac::Key {
         let algorithm = match self {

@@ -36,6 +36,18 @@ pub(crate) enum Algorithm {
     Public(PublicAlgorithm),
 }
 
+impl Algorithm {
+    /// How long a signature is, where every one is as long.
+    fn signature_bytes(self) -> Option<usize> {
+        match self {
+            Self::Mac(mac) => Some(mac.tag_bytes()),
+            Self::Public(PublicAlgorithm::Ed25519) => Some(64),
+            // RSA: as long as the key; ECDSA: DER, or raw.
+            Self::Public(_) => None,
+        }
+    }
+}
+
 /// Where one family of headers has what.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -160,11 +172,22 @@ impl SignedScheme {
         for name in layout.content.headers() {
             signed_header(headers, name)?;
         }
+        let mut candidates = 0;
         for value in layout.signature.in_headers(headers)? {
             let groups = self.groups(value)?;
-            self.live_groups(layout, &groups, tolerance, now)?;
+            for (group, _) in self.live_groups(layout, &groups, tolerance, now)? {
+                candidates += group.signatures.iter().filter(|text| self.decode(text).is_some()).count();
+            }
         }
-        Ok(())
+        match candidates {
+            0 if matches!(layout.signature, SignatureAt::Headers(_)) => {
+                Err(refuse(Reason::MalformedSignature, "no signature of the scheme's encoding and length"))
+            }
+            some if some > CANDIDATES_MAX => {
+                Err(refuse(Reason::TooManyCandidates, "more signatures than any provider sends"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn verify(
@@ -318,7 +341,11 @@ impl SignedScheme {
 
     fn decode(&self, text: &str) -> Option<Vec<u8>> {
         let bytes = self.encoding.decode(text.strip_prefix(self.prefix.as_str())?)?;
-        (!bytes.is_empty()).then_some(bytes)
+        let fits = match self.algorithm.signature_bytes() {
+            Some(length) => bytes.len() == length,
+            None => !bytes.is_empty(),
+        };
+        fits.then_some(bytes)
     }
 
     /// The headers that make `request` verify, in the first layout.

@@ -113,5 +113,5 @@ where
         return Err(Rejection::too_large(limits.body_bytes_max));
     }
     let now = visit.received_at.to_system();
-    door.source.verifier.scheme().screen(headers, now).map_err(Rejection::unverified)
+    door.source.verifier.screen(headers, now).map_err(Rejection::unverified)
 }

@@ -1,8 +1,18 @@
 //! The way in, over real sockets: what is answered, what is stored, and what no peer can do to us.
 
+mod answers;
+mod authenticity;
+mod dedupe;
+mod framing;
 mod h2;
+mod health;
+mod kept;
+mod limits;
 mod listener;
 mod log;
+mod reload;
+mod said;
+mod support;
 mod wire;
 
 /// Waits for a condition that something else brings about; fails when it does not.
