@@ -159,10 +159,15 @@ fn destinations(
     let mut destinations = BTreeMap::new();
     for (section, name) in sections {
         let Ok(name) = name.parse::<DestinationName>() else { continue };
+        let known = findings.problems.len();
         let Some(settings) = destination::settings(*section, &senders(sources, &name), resolver, findings)
         else {
             continue;
         };
+        if findings.problems.len() > known {
+            // What it would be built from is wrong: building it would say the same again, in other words.
+            continue;
+        }
         match connect(settings.kind) {
             Ok(destination) => {
                 let configured =
