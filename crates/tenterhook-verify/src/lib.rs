@@ -33,3 +33,8 @@ pub use scheme::Scheme;
 pub use secret::Secret;
 pub use spec::SchemeSpec;
 pub use verifier::{Explanation, Verified, Verifier};
+
+/// The example of the README, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

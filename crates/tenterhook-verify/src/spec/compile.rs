@@ -21,6 +21,9 @@ use crate::{Scheme, SpecError};
 /// The tolerance of a timestamp that names none.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
+/// The longest tolerance that can be written.
+const TOLERANCE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// The problems found so far.
 #[derive(Default)]
 struct Problems(Vec<SpecError>);
@@ -366,6 +369,14 @@ fn time_rule(spec: &SchemeSpec, problems: &mut Problems) -> Option<Option<TimeRu
         None => Some(TOLERANCE),
         Some("none") => None,
         Some(text) => match parse_duration(text) {
+            Ok(tolerance) if tolerance > TOLERANCE_MAX => {
+                problems.add(
+                    "timestamp.tolerance",
+                    format!("`{text}` is longer than a day: whoever caught a request could send it again until then"),
+                    "`5m` is usual; `none` where the provider signs old times",
+                );
+                None
+            }
             Ok(tolerance) if !tolerance.is_zero() => Some(tolerance),
             Ok(_) => {
                 problems.add(

@@ -9,5 +9,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod grammar;
 mod locate;
+mod round_trip;
+mod tamper;
 mod vectors;
