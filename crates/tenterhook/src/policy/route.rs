@@ -1,8 +1,14 @@
 //! Which events go where.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use tenterhook_verify::{Locators, Request};
 
 use crate::model::{DestinationName, NewDelivery, OnDead, Priority};
+
+/// The longest ordering key that is kept as it is, in bytes. A sender decides how long the value is that a key is taken
+/// from, and every delivery keeps its key: a longer one is kept as its digest, which is equal where the values are.
+const ORDERING_KEY_BYTES_MAX: usize = 256;
 
 /// A glob on event types: `*` matches any characters, and `pull_request` also matches `pull_request.opened`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +76,7 @@ pub struct Route {
     pub destination: DestinationName,
     /// How urgent.
     pub priority: Priority,
-    /// Deliveries with equal keys go one after another.
+    /// Deliveries with equal keys go one after another. A key of over 256 bytes is kept as `sha256:` and its digest.
     pub ordering_key: Option<Locators>,
     /// What a dead letter does to the ones behind it.
     pub on_dead: OnDead,
@@ -90,11 +96,18 @@ pub fn route(routes: &[Route], request: &Request<'_>, event_type: &str) -> Vec<N
         deliveries.push(NewDelivery {
             destination: route.destination.clone(),
             priority: route.priority,
-            ordering_key: key.map(|(text, _)| text),
+            ordering_key: key.map(|(text, _)| bounded(text)),
             on_dead: route.on_dead,
         });
     }
     deliveries
+}
+
+fn bounded(key: String) -> String {
+    if key.len() <= ORDERING_KEY_BYTES_MAX {
+        return key;
+    }
+    format!("sha256:{}", HEXLOWER.encode(digest(&SHA256, key.as_bytes()).as_ref()))
 }
 
 #[cfg(test)]
@@ -184,5 +197,44 @@ mod tests {
         let (app, archive) = ("app".to_owned(), "archive".to_owned());
         assert_eq!(owed("invoice.paid"), [(app.clone(), Priority::High), (archive.clone(), Priority::Low)]);
         assert_eq!(owed("customer.created"), [(app, Priority::Low), (archive, Priority::Low)]);
+    }
+
+    /// The ordering key of a delivery by `locators`, for a request with this body.
+    fn ordering_key(locators: Locators, body: &str) -> Option<String> {
+        let by_key = Route {
+            events: Vec::new(),
+            destination: "app".parse().unwrap(),
+            priority: Priority::Normal,
+            ordering_key: Some(locators),
+            on_dead: OnDead::Continue,
+        };
+        let headers = HeaderMap::new();
+        let request = Request { method: &Method::POST, url: None, headers: &headers, body: body.as_bytes() };
+        route(&[by_key], &request, "any").remove(0).ordering_key
+    }
+
+    #[test]
+    fn a_long_ordering_key_is_kept_as_its_digest_and_still_tells_keys_apart() {
+        let place = |text: &str| text.parse().unwrap();
+        let by_customer = || Locators { alternatives: vec![vec![place("json:/c")]] };
+        let key = |value: &str| ordering_key(by_customer(), &format!("{{\"c\":\"{value}\"}}"));
+        assert_eq!(key("cus_1").as_deref(), Some("cus_1"));
+        assert_eq!(key(&"x".repeat(256)), Some("x".repeat(256)), "just fits");
+        assert_eq!(key(""), None);
+        // `printf 'x%.0s' $(seq 257) | sha256sum`
+        let digest = "sha256:15eb95a462ee20bd91a415ae2d4aed341288186ddaa2b37908f7d592f0c3f85f";
+        assert_eq!(key(&"x".repeat(257)).as_deref(), Some(digest));
+        // The bound is on bytes: 129 of these characters are 258.
+        assert!(key(&"é".repeat(129)).unwrap().starts_with("sha256:"));
+
+        let long = "x".repeat(1 << 20);
+        assert_eq!(key(&long), key(&long), "equal values, equal keys");
+        assert_ne!(key(&format!("{long}a")), key(&format!("{long}b")), "they differ in the last byte only");
+        assert_eq!(key(&long).unwrap().len(), 71);
+
+        // Of a composite the whole counts, not each part.
+        let both = Locators { alternatives: vec![vec![place("json:/c"), place("json:/d")]] };
+        let body = format!("{{\"c\":\"{}\",\"d\":\"{}\"}}", "x".repeat(200), "y".repeat(200));
+        assert!(ordering_key(both, &body).unwrap().starts_with("sha256:"));
     }
 }

@@ -156,7 +156,8 @@ pub(in super::super) const ROUTE: &[Key] = &[
     Key::new(
         "ordering_key",
         Kind::Locators,
-        "Deliveries whose keys are equal go one after another, in the order in which they were accepted. Unset: unordered.",
+        "Deliveries whose keys are equal go one after another, in the order in which they were accepted. \
+         A key of over 256 bytes is shown and kept as its digest. Unset: unordered.",
     )
     .sample("\"json:/data/object/customer\""),
     Key::new(
