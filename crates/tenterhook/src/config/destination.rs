@@ -57,8 +57,9 @@ fn http(
     resolver: &mut Resolver<'_>,
     findings: &mut Findings,
 ) -> Option<Settings> {
-    let url =
-        section.node("url").and_then(|node| url::resolved(&section.at("url"), node, resolver, findings));
+    let url = section
+        .node("url")
+        .and_then(|node| url::without_credentials(&section.at("url"), node, resolver, findings));
     let proxy = match section.node("proxy") {
         Some(node) => url::resolved(&section.at("proxy"), node, resolver, findings).map(|proxy| proxy.text),
         None => None,
@@ -260,9 +261,11 @@ fn resign(
 
 fn cannot_resign(verifier: &Verifier) -> Option<&'static str> {
     let scheme = verifier.scheme();
-    if scheme.is_asymmetric() {
+    if scheme.is_unsigned() {
+        Some("it verifies nothing, so there is no signature to make afresh")
+    } else if scheme.is_asymmetric() {
         Some("its provider signs with a private key that only the provider has")
-    } else if !scheme.token_headers().is_empty() {
+    } else if scheme.is_token() {
         Some("its provider sends a token and signs nothing")
     } else if verifier.secrets().is_empty() {
         Some("it has no secret to sign with")

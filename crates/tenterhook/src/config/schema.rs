@@ -3,11 +3,13 @@
 
 mod destinations;
 mod gateway;
+mod scheme;
 mod sources;
 
 pub(super) use destinations::{COMMAND, DESTINATION_KINDS, HTTP, TYPE};
 pub(super) use gateway::{ADMIN_TOKEN, ROUTE, SERVER, STORE};
-pub(super) use sources::{SECRET, SOURCE, VERIFY};
+pub(super) use scheme::VERIFY;
+pub(super) use sources::{SECRET, SOURCE};
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,8 @@ pub(super) enum Need {
 pub(super) enum Kind {
     /// Any text but the empty one.
     Text,
+    /// Text in which spaces count, such as a separator.
+    Verbatim,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// `true` or `false`.
@@ -137,7 +141,7 @@ impl Kind {
     /// What is expected, for messages and for the reference.
     pub(super) fn expected(&self) -> String {
         match self {
-            Self::Text => "text".to_owned(),
+            Self::Text | Self::Verbatim => "text".to_owned(),
             Self::OneOf(words) => format!("one of {}", super::problem::quoted(words)),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
@@ -256,6 +260,11 @@ pub(super) fn keys(section: &str, destination_kind: Option<&str>) -> &'static [K
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use tenterhook_verify::SchemeSpec;
+    use tenterhook_verify::spec::{ListSpec, OneOrMany, TimestampSpec};
+
     use super::*;
 
     fn every_table() -> Vec<&'static [Key]> {
@@ -279,6 +288,54 @@ mod tests {
             let shown = key.default.unwrap_or(key.sample);
             let is_table = matches!(key.kind, Kind::Table(_));
             assert!(is_table || crate::config::file::parse_value(shown).is_some(), "`{}`: {shown}", key.name);
+        }
+    }
+
+    /// What a user may write in `verify` is what the grammar can say: all of it, and nothing else.
+    #[test]
+    fn the_keys_of_a_scheme_are_those_of_the_grammar() {
+        let text = || Some("x".to_owned());
+        let map = || [("x".to_owned(), "x".to_owned())].into();
+        // Every field is named: a new one does not compile until it stands here.
+        let everything = SchemeSpec {
+            scheme: text(),
+            header: OneOrMany::One("x".to_owned()),
+            signature: text(),
+            mac: text(),
+            algorithm: text(),
+            encoding: text(),
+            prefix: text(),
+            content: text(),
+            key: text(),
+            key_prefix: OneOrMany::One("x".to_owned()),
+            timestamp: Some(TimestampSpec {
+                header: text(),
+                list: text(),
+                json: text(),
+                unit: text(),
+                tolerance: text(),
+                future: Some(true),
+            }),
+            list: Some(ListSpec {
+                groups: text(),
+                items: text(),
+                kv: text(),
+                signature: text(),
+                timestamp: text(),
+            }),
+            require: map(),
+            key_id: text(),
+            aliases: map(),
+        };
+        let written = toml::Table::try_from(everything).unwrap();
+        let names = |table: &toml::Table| table.keys().cloned().collect::<BTreeSet<_>>();
+        let listed = |keys: &[Key]| keys.iter().map(|key| key.name.to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(listed(VERIFY), names(&written));
+        for inner in ["timestamp", "list"] {
+            let Some(Key { kind: Kind::Table(keys), .. }) = find(VERIFY, inner) else {
+                panic!("`{inner}` is a table")
+            };
+            assert_eq!(listed(keys), names(written[inner].as_table().unwrap()), "{inner}");
         }
     }
 

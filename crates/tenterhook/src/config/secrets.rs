@@ -117,7 +117,14 @@ impl<'e> Resolver<'e> {
         let reference = reference_of(node)?;
         let found = self.look_up(reference).and_then(|bytes| judged(bytes, rules));
         let secret = match found {
-            Ok(bytes) => Some(Secret::new(bytes)),
+            Ok(bytes) => {
+                let id = node.table().and_then(|table| table.node("id")).and_then(Node::text);
+                let secret = Secret::new(bytes);
+                Some(match id {
+                    Some(id) => secret.with_id(id),
+                    None => secret,
+                })
+            }
             Err((message, hint)) => {
                 findings.problem(place, message, hint);
                 None

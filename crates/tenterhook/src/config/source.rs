@@ -35,6 +35,7 @@ pub(super) fn build(
         Some(provider) => catalog_scheme(provider, section, findings),
         None => own_scheme(section, findings),
     };
+    judge_unsigned(scheme.as_ref(), section, findings);
     let keys = keys(provider, scheme.as_ref(), section, resolver, findings);
     let verifier = verifier(scheme?, keys?, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
@@ -113,23 +114,29 @@ fn own_scheme(section: Section<'_>, findings: &mut Findings) -> Option<Scheme> {
         }
         return None;
     };
-    if node.text() != Some("none") {
-        return verify::scheme(&section.at("verify"), node, VERIFY, findings);
+    match node.text() {
+        Some("none") => Some(Scheme::unsigned()),
+        _ => verify::scheme(&section.at("verify"), node, VERIFY, findings),
     }
-    if section.flag("allow_unsigned") {
-        findings.warning(
-            &section.at("verify"),
-            "requests of this source are not verified: anybody who knows its URL can send events",
-            "use a scheme, or at least `allow_from`",
-        );
-    } else {
-        findings.problem(
-            &section.at("verify"),
-            "`verify = \"none\"` accepts requests of anybody",
-            "if that is meant, add `allow_unsigned = true` beside it",
-        );
+}
+
+/// A scheme that verifies nothing, whether written or of the catalog, has to be wanted in so many words.
+fn judge_unsigned(scheme: Option<&Scheme>, section: Section<'_>, findings: &mut Findings) {
+    let Some(scheme) = scheme else { return };
+    let place = section.at(if section.has("verify") { "verify" } else { "provider" });
+    let message = "requests of this source are not verified: anybody who knows its URL can send events";
+    match (scheme.is_unsigned(), section.flag("allow_unsigned")) {
+        (true, true) => findings.warning(&place, message, "use a scheme, or at least `allow_from`"),
+        (true, false) => {
+            findings.problem(&place, message, "if that is meant, add `allow_unsigned = true` beside it");
+        }
+        (false, true) => findings.warning(
+            &section.at("allow_unsigned"),
+            "has no effect: this source has a scheme",
+            "remove it, so that nothing is open should the scheme ever go",
+        ),
+        (false, false) => {}
     }
-    Some(Scheme::unsigned())
 }
 
 /// Secrets and public keys, in the order in which they are written; `None` where one is wrong.
@@ -162,8 +169,7 @@ fn keys(
         );
     }
     let scheme = scheme?;
-    let is_open = section.node("verify").and_then(Node::text) == Some("none");
-    if complete && keys.is_empty() && !is_open {
+    if complete && keys.is_empty() && !scheme.is_unsigned() {
         missing_keys(scheme, section, findings);
         return None;
     }

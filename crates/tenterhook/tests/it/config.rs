@@ -4,6 +4,7 @@ mod built;
 mod generated;
 mod overrides;
 mod refused;
+mod schemes;
 mod secrets;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The keys of `[sources.NAME]`, of a secret and of a scheme of one's own.
+//! The keys of `[sources.NAME]` and of a secret.
 
 use super::{DAY, Key, Kind, MIB, MINUTE, SECOND};
 
@@ -147,40 +147,15 @@ pub(in super::super) const SECRET: &[Key] = &[
     Key::new("ref", Kind::Text, "The reference: `env:NAME`, `file:PATH` or `exec:COMMAND ARGS…`.")
         .required()
         .sample("\"env:STRIPE_WEBHOOK_SECRET\""),
+    Key::new(
+        "id",
+        Kind::Text,
+        "The id by which the `key_id` header of a scheme names it. Without one it counts for every id.",
+    )
+    .sample("\"key-2026\""),
     Key::new("not_before", Kind::Any, "Counts from this date on (RFC 3339, or a day in UTC).")
         .sample("\"2026-12-01\""),
     Key::new("not_after", Kind::Any, "Counts until this date.").sample("\"2026-12-24\""),
     Key::new("created", Kind::Any, "When it was made: warned about once it is older than 90 days.")
         .sample("\"2026-11-01\""),
-];
-
-/// `verify = { … }`
-pub(in super::super) const VERIFY: &[Key] = &[
-    Key::new("header", Kind::Text, "The header that carries the signature.").sample("\"X-Partner-Signature\""),
-    Key::new("mac", Kind::Text, "The MAC: `hmac-sha1`, `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.").sample("\"hmac-sha256\""),
-    Key::new(
-        "algorithm",
-        Kind::Text,
-        "Instead of `mac`: `ed25519`, `rsa-sha256`, `ecdsa-p256-sha256`, `token` or `basic`.",
-    )
-    .sample("\"ed25519\""),
-    Key::new("encoding", Kind::Text, "How the signature is written: `hex`, `base64` or `base64url`.").sample("\"hex\""),
-    Key::new("prefix", Kind::Text, "What stands before the signature.").sample("\"sha256=\""),
-    Key::new(
-        "content",
-        Kind::Text,
-        "What is signed: `{body}`, `{t}`, `{method}`, `{url}`, `{header:X}` and literal text.",
-    )
-    .sample("\"{t}.{body}\""),
-    Key::new("key", Kind::Text, "How the secret becomes a key: `utf8`, `base64` or `hex`.").sample("\"utf8\""),
-    Key::new("timestamp", Kind::Any, "Where the signed timestamp is: `{ header | list | json, unit, tolerance, future }`.")
-        .sample("{ header = \"X-Partner-Time\", unit = \"s\", tolerance = \"5m\" }"),
-    Key::new(
-        "list",
-        Kind::Any,
-        "How a header that holds several values is taken apart: `{ groups, items, kv, signature, timestamp }`.",
-    )
-    .sample("{ items = \",\", kv = \"=\", signature = \"v1\", timestamp = \"t\" }"),
-    Key::new("require", Kind::Any, "Headers that have to be there, with their values.").sample("{ X-Partner-Version = \"1\" }"),
-    Key::new("key_id", Kind::Any, "The header that names which secret signed.").sample("\"X-Partner-Key\""),
 ];

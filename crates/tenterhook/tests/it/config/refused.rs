@@ -199,42 +199,6 @@ fn provider_and_verify_together_are_refused() {
 }
 
 #[test]
-fn verify_none_needs_its_second_key() {
-    let open = SMALL
-        .replace("provider = \"stripe\"\nsecrets = [\"env:STRIPE_WEBHOOK_SECRET\"]", "verify = \"none\"");
-    insta::assert_snapshot!(refusal(&open), @r#"
-    tenterhook.toml:3: sources.stripe.verify: `verify = "none"` accepts requests of anybody
-      hint: if that is meant, add `allow_unsigned = true` beside it
-    1 problem in `tenterhook.toml`
-    "#);
-    insta::assert_snapshot!(Bench::new().warnings(&open.replace("verify = \"none\"", "verify = \"none\"\nallow_unsigned = true")), @r"
-    tenterhook.toml:3: sources.stripe.verify: requests of this source are not verified: anybody who knows its URL can send events
-      hint: use a scheme, or at least `allow_from`
-    ");
-}
-
-#[test]
-fn an_empty_or_unknown_scheme_is_refused() {
-    let scheme =
-        |verify: &str| refusal(&SMALL.replace("provider = \"stripe\"", &format!("verify = {verify}")));
-    insta::assert_snapshot!(scheme("{}"), @r"
-    tenterhook.toml:3: sources.stripe.verify: the scheme is empty
-      hint: say at least `header` and `mac`, or `algorithm`
-    1 problem in `tenterhook.toml`
-    ");
-    insta::assert_snapshot!(scheme("\"nothing\""), @r#"
-    tenterhook.toml:3: sources.stripe.verify: expected a table or `"none"`
-      hint: such as `{ header = "X-Signature", mac = "hmac-sha256" }`
-    1 problem in `tenterhook.toml`
-    "#);
-    insta::assert_snapshot!(scheme("{ heder = \"X-Sig\", mac = \"hmac-sha256\" }"), @r"
-    tenterhook.toml:3: sources.stripe.verify.heder: unknown key
-      hint: did you mean `header`?
-    1 problem in `tenterhook.toml`
-    ");
-}
-
-#[test]
 fn a_scheme_that_the_provider_does_not_have_is_refused() {
     let github = SMALL.replace("provider = \"stripe\"", "provider = \"github\"\nscheme = \"github-sha2\"");
     insta::assert_snapshot!(refusal(&github), @"
@@ -334,11 +298,30 @@ fn urls_are_checked_and_hold_no_credentials() {
     tenterhook.toml:8: destinations.app.url: expected a URL that starts with `http://` or `https://`
     1 problem in `tenterhook.toml`
     ");
-    insta::assert_snapshot!(url("https://me:hunter2hunter2@example.com/x"), @r"
-    tenterhook.toml:8: destinations.app.url: credentials stand in the URL literally
-      hint: put the whole URL into the environment and write `env:NAME`, or use `headers`
+    let with_credentials = "https://me:hunter2hunter2@example.com/x";
+    insta::assert_snapshot!(url(with_credentials), @r#"
+    tenterhook.toml:8: destinations.app.url: a user name or password stands in the URL
+      hint: take them out and write `headers = { authorization = "env:NAME" }`
+    1 problem in `tenterhook.toml`
+    "#);
+    let bench = Bench::new().with("URL", with_credentials);
+    let by_reference = SMALL.replace("http://127.0.0.1:3000/hooks", "env:URL");
+    assert_eq!(bench.refusal(&by_reference), url(with_credentials), "behind a reference as well");
+}
+
+#[test]
+fn credentials_of_a_proxy_stand_behind_a_reference() {
+    let proxy = |url: &str| SMALL.replace("type = \"http\"", &format!("type = \"http\"\nproxy = \"{url}\""));
+    let with_credentials = "http://me:hunter2hunter2@proxy.example.com:3128";
+    insta::assert_snapshot!(refusal(&proxy(with_credentials)), @r"
+    tenterhook.toml:8: destinations.app.proxy: credentials stand in the URL literally
+      hint: put the whole URL into the environment and write `env:NAME`
     1 problem in `tenterhook.toml`
     ");
+    let bench = Bench::new().with("PROXY", with_credentials);
+    let config = bench.load(&proxy("env:PROXY")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.masked["destinations"]["app"]["proxy"]["value"], "***");
+    assert!(!config.masked.to_string().contains("hunter2"));
 }
 
 #[test]
@@ -387,6 +370,16 @@ fn signing_afresh_needs_trust_and_a_shared_secret() {
         .replace("provider = \"stripe\"", "verify = { header = \"X-Token\", algorithm = \"token\" }");
     insta::assert_snapshot!(refusal(&token), @"
     tenterhook.toml:9: destinations.app.resign: source `stripe` sends here, and its provider sends a token and signs nothing
+      hint: remove `resign`, or route that source elsewhere
+    1 problem in `tenterhook.toml`
+    ");
+    let by_query = token.replace("header = \"X-Token\"", "signature = \"query:token\"");
+    assert_eq!(refusal(&by_query), refusal(&token), "wherever the token is");
+    let open = resign
+        .replace("resign", "trusted = true\nresign")
+        .replace("provider = \"stripe\"", "verify = \"none\"\nallow_unsigned = true");
+    insta::assert_snapshot!(refusal(&open), @r"
+    tenterhook.toml:10: destinations.app.resign: source `stripe` sends here, and it verifies nothing, so there is no signature to make afresh
       hint: remove `resign`, or route that source elsewhere
     1 problem in `tenterhook.toml`
     ");

@@ -125,7 +125,7 @@ fn dates_decide_which_secrets_count() {
     );
     insta::assert_snapshot!(Bench::new().refusal(&wrong), @r#"
     tenterhook.toml:4: sources.stripe.secrets[0].expires: unknown key
-      hint: one of `ref`, `not_before`, `not_after`, `created`
+      hint: one of `ref`, `id`, `not_before`, `not_after`, `created`
     tenterhook.toml:4: sources.stripe.secrets[1]: `ref` is missing
       hint: add `ref = "env:STRIPE_WEBHOOK_SECRET"`, with a value of your own
     tenterhook.toml:4: sources.stripe.secrets[0].not_after: expected a date
@@ -159,6 +159,7 @@ fn no_message_ever_holds_a_secret() {
             .with("CANARY_SPACE", &format!("{CANARY} "))
             .with("CANARY_DOLLAR", &format!("${{{CANARY}}}"))
             .with("CANARY_SHORT", "canary_")
+            .with("CANARY_IN_URL", &format!("https://me:{CANARY}@example.com/"))
             .with("CANARY_URL", &format!("https://example.com/{CANARY}"))
             .file("canary", CANARY)
             .file("canary.sh", format!("#!/bin/sh\necho {CANARY} >&2; echo {CANARY}; exit 1\n"))
@@ -185,6 +186,7 @@ fn no_message_ever_holds_a_secret() {
             &format!("type = \"http\"\nproxy = \"http://me:{CANARY}@127.0.0.1:1\""),
         ),
         SMALL.replace("http://127.0.0.1:3000/hooks", &format!("http://me:{CANARY}@127.0.0.1:1")),
+        SMALL.replace("http://127.0.0.1:3000/hooks", "env:CANARY_IN_URL"),
         format!("{SMALL}\n[[admin_tokens]]\nname = \"x\"\ntoken = {lower}\n"),
         format!("{SMALL}\n[[admin_tokens]]\nname = \"x\"\ntoken = \"env:CANARY\"\n"),
     ];
