@@ -21,7 +21,7 @@ use crate::request::Request;
 use crate::secret::Secret;
 use crate::verifier::Facts;
 use encoding::key_base64;
-use signed::{Algorithm, SignedScheme};
+use signed::{Algorithm, SignatureAt, SignedScheme};
 use token::TokenScheme;
 use url::TwilioScheme;
 
@@ -142,6 +142,15 @@ impl Scheme {
         match &*self.family {
             Family::Token(scheme) => scheme.headers(),
             Family::Unsigned | Family::Signed(_) | Family::Twilio(_) => Vec::new(),
+        }
+    }
+
+    /// The query parameter from which the scheme reads a shared token or credentials: a URL with it is a secret, too.
+    #[must_use]
+    pub fn token_query(&self) -> Option<&str> {
+        match &*self.family {
+            Family::Token(TokenScheme { at: SignatureAt::Located(Locator::Query(name)), .. }) => Some(name),
+            Family::Unsigned | Family::Signed(_) | Family::Token(_) | Family::Twilio(_) => None,
         }
     }
 

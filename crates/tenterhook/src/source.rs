@@ -3,6 +3,7 @@
 
 mod admit;
 mod headers;
+mod url;
 
 use std::time::Duration;
 

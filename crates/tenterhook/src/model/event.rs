@@ -43,7 +43,7 @@ pub struct AdmittedParts {
     pub correlation_id: String,
     /// The address the request came from, behind trusted proxies.
     pub source_ip: Option<IpAddr>,
-    /// Path and query as they arrived.
+    /// Path and query as they arrived, without a token that the source reads from the query.
     pub original_url: String,
     /// When it was received.
     pub received_at: Timestamp,

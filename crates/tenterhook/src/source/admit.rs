@@ -1,6 +1,7 @@
 //! From a read request to an admitted event: verified first, then its id, type and key are found. A verified request
 //! is never refused for its content.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -11,7 +12,7 @@ use tenterhook_verify::{Locator, Request, Verified, VerifyError};
 use crate::model::{Admitted, AdmittedParts, Digest16, NewDelivery, OnDead, Priority, Timestamp};
 use crate::policy::route::route;
 
-use super::{IdRule, Source, Unmatched, headers};
+use super::{IdRule, Source, Unmatched, headers, url};
 
 /// The longest provider's id that is kept to be shown, in bytes. Longer ones are hashed whole, and shown cut.
 const EVENT_ID_BYTES_MAX: usize = 1024;
@@ -63,7 +64,7 @@ pub struct HandshakeReply {
 impl Source {
     /// Verifies, and then finds out what was verified.
     pub fn admit(&self, inbound: &Inbound) -> Result<Admission, VerifyError> {
-        let url = self.signed_url(&inbound.original_url);
+        let url = self.judged_url(&inbound.original_url);
         let request = self.request(inbound, url.as_deref());
         let verified = self.verifier.verify(&request, inbound.received_at.to_system())?;
         if let Some(reply) = self.handshake(&request) {
@@ -83,7 +84,10 @@ impl Source {
             headers: headers::stored(&inbound.headers, self),
             correlation_id: inbound.correlation_id.clone(),
             source_ip: inbound.source_ip,
-            original_url: inbound.original_url.clone(),
+            original_url: match self.verifier.scheme().token_query() {
+                Some(name) => url::without_token(&inbound.original_url, name),
+                None => inbound.original_url.clone(),
+            },
             received_at: inbound.received_at,
         };
         Ok(Admission::Event(Box::new(Admitted::new(&verified, parts))))
@@ -96,7 +100,7 @@ impl Source {
         if !self.events.is_empty() && !self.events.iter().any(|glob| glob.matches(event_type)) {
             return Vec::new();
         }
-        let url = self.signed_url(&inbound.original_url);
+        let url = self.judged_url(&inbound.original_url);
         let routed = route(&self.routes, &self.request(inbound, url.as_deref()), event_type);
         match &self.unmatched {
             Unmatched::Deliver(destination) if routed.is_empty() => vec![NewDelivery {
@@ -113,14 +117,17 @@ impl Source {
         Request { method: &inbound.method, url, headers: &inbound.headers, body: &inbound.body }
     }
 
-    /// The URL as the provider signs it: scheme, host and path as configured, with the query that arrived.
-    fn signed_url(&self, original_url: &str) -> Option<String> {
-        let public_url = self.public_url.as_deref()?;
+    /// The URL as the provider signs it: scheme, host and path as configured, with the query that arrived. Where none
+    /// is configured and none is signed, what arrived: ids and tokens may be in its query.
+    fn judged_url<'u>(&self, original_url: &'u str) -> Option<Cow<'u, str>> {
+        let Some(public_url) = self.public_url.as_deref() else {
+            return (!self.verifier.scheme().signs_url()).then_some(Cow::Borrowed(original_url));
+        };
         let base = public_url.split_once('?').map_or(public_url, |(base, _)| base);
-        Some(match original_url.split_once('?') {
+        Some(Cow::Owned(match original_url.split_once('?') {
             Some((_, query)) => format!("{base}?{query}"),
             None => base.to_owned(),
-        })
+        }))
     }
 
     fn event_type_of(&self, request: &Request<'_>) -> String {

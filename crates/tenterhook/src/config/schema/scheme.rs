@@ -15,7 +15,8 @@ pub(in super::super) const VERIFY: &[Key] = &[
     Key::new(
         "signature",
         Kind::Text,
-        "Where signature or token are, if not in a header: `json:`, `form:` or `query:`, as for `event_id`.",
+        "Where signature or token are, if not in a header: `json:`, `form:` or `query:`, as for `event_id`. A token in the query is \
+         neither stored nor forwarded; one in the body is, with the body.",
     )
     .sample("\"query:code\""),
     Key::new("mac", Kind::Text, "The MAC: `hmac-sha1`, `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.")

@@ -1,9 +1,10 @@
 //! What is kept of a verified request: its bytes exactly, its headers with care, and never a reason to refuse it.
 
 use http::header::{AUTHORIZATION, HeaderName};
-use tenterhook::source::Source;
+use tenterhook::source::{IdRule, Source};
+use tenterhook_verify::{SchemeSpec, Secret, Verifier};
 
-use super::support::{Gateway, Post, SECRET, WHSEC, github, locators, source, standard, unsigned};
+use super::support::{Gateway, Post, SECRET, WHSEC, custom, github, locators, source, standard, unsigned};
 
 #[tokio::test]
 async fn authentic_bytes_are_kept_as_they_are_whatever_they_are() {
@@ -158,4 +159,36 @@ async fn an_url_is_signed_as_configured_and_never_as_the_request_says() {
         ..Post::signed(&with_query, "", &form, "MessageSid=SM2&MessageStatus=sent")
     };
     assert_eq!(gateway.ask(queried.bytes()).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_lets_in_and_is_not_kept() {
+    let spec = SchemeSpec {
+        signature: Some("query:code".to_owned()),
+        algorithm: Some("token".to_owned()),
+        ..SchemeSpec::default()
+    };
+    let verifier = Verifier::new(spec.compile().unwrap(), vec![Secret::new(SECRET)]).unwrap();
+    let event_id = IdRule::Located(locators(&[&["query:id"]]));
+    let azure = Source { event_id, ..custom("azure", verifier) };
+    let behind_a_proxy = Source {
+        public_url: Some("https://hooks.example.com/in/azure".to_owned()),
+        path: "/in/azure".to_owned(),
+        ..azure.clone()
+    };
+    for source in [azure, behind_a_proxy] {
+        let path = source.path.clone();
+        let gateway = Gateway::start(vec![source]).await;
+        let post = |query: &str| Post::to(&format!("{path}?{query}"), "{}").bytes();
+        let wrong = ["id=1", "code=", "id=1&code=wrong", &format!("id=1&code={SECRET}x")].map(post);
+        for post in wrong {
+            assert_eq!(gateway.ask(post).await.status, 401);
+        }
+        assert_eq!(gateway.ask(post(&format!("id=e1&code={SECRET}&b=%20"))).await.status, 202);
+        let stored = gateway.stored();
+        assert_eq!(stored.len(), 1);
+        assert_eq!(stored[0].admitted.original_url, format!("{path}?id=e1&code=***&b=%20"));
+        assert_eq!(stored[0].admitted.provider_event_id.as_deref(), Some("e1"), "ids are found in the query");
+        assert!(!format!("{:?}", gateway.rejections.recent(100)).contains(SECRET));
+    }
 }
