@@ -1,6 +1,9 @@
 //! `tenterhook dead` and `tenterhook replay`: what was given up, and how it is sent again.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
 use super::Global;
@@ -9,6 +12,7 @@ use super::gateway::Gateway;
 use super::output;
 use super::page::{self, Column};
 use super::select::{Filters, require_choice};
+use crate::admin::wire::ReportWire;
 
 const COLUMNS: &[Column] = &[
     ("event", "/event"),
@@ -115,15 +119,15 @@ impl ChangeArgs {
         Ok(body)
     }
 
-    fn report(&self, done: &str, answer: &Value) -> Result<(), Failure> {
+    fn report(&self, done: &str, answer: &ReportWire) -> Result<(), Failure> {
         if self.json {
             return Ok(output::json(answer)?);
         }
-        let count = answer["changed"].as_u64().unwrap_or(0);
+        let count = answer.changed;
         let would = if self.dry_run { "would be " } else { "" };
         let plural = if count == 1 { "delivery" } else { "deliveries" };
         output::line(format!("{count} {plural} {would}{done}"))?;
-        let behind = answer["out_of_order"].as_u64().unwrap_or(0);
+        let behind = answer.out_of_order;
         if behind > 0 {
             output::line(format!(
                 "{behind} left alone: newer ones of their ordering key are delivered already (`--out-of-order` takes them, too)"
@@ -145,16 +149,19 @@ pub async fn run(global: &Global, args: &DeadArgs) -> Result<(), Failure> {
         }
         Verb::Retry { change, out_of_order } => {
             let body = change.body(&[("out_of_order", json!(out_of_order))])?;
-            let answer: Value = gateway.post("/api/v1/dead/redrive", &body).await?;
+            let answer = order(&gateway, "/api/v1/dead/redrive", body).await?;
             change.report("redriven", &answer)?;
         }
         Verb::Purge { change, orphaned } => {
             let body = if *orphaned {
-                json!({ "orphaned": true, "dry_run": change.dry_run })
+                [("orphaned", true), ("dry_run", change.dry_run)]
+                    .map(|(name, value)| (name.to_owned(), json!(value)))
+                    .into_iter()
+                    .collect()
             } else {
-                Value::Object(change.body(&[])?)
+                change.body(&[])?
             };
-            let answer: Value = gateway.post("/api/v1/dead/purge", &body).await?;
+            let answer = order(&gateway, "/api/v1/dead/purge", body).await?;
             change.report("purged", &answer)?;
         }
     }
@@ -165,7 +172,34 @@ pub async fn run(global: &Global, args: &DeadArgs) -> Result<(), Failure> {
 pub async fn replay(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
     let gateway = Gateway::find(global)?;
     let body = args.change.body(&[("out_of_order", json!(args.out_of_order))])?;
-    let answer: Value = gateway.post("/api/v1/replay", &body).await?;
+    let answer = order(&gateway, "/api/v1/replay", body).await?;
     args.change.report("pending again", &answer)?;
     gateway.close().await
+}
+
+/// Deliveries changed by one request at most: each is answered soon, however many there are.
+const SLICE: u64 = 1_000;
+
+/// Gives an order slice by slice, with a line that counts on a terminal; the sum of the reports.
+async fn order(gateway: &Gateway, path: &str, mut body: Map<String, Value>) -> Result<ReportWire, Failure> {
+    let progress = progress();
+    body.insert("limit".to_owned(), json!(SLICE));
+    let mut sum: ReportWire = gateway.post(path, &body).await?;
+    while let Some(next) = sum.next.take() {
+        progress.set_message(format!("{} deliveries so far", sum.changed));
+        body.insert("after".to_owned(), json!(next));
+        let slice: ReportWire = gateway.post(path, &body).await?;
+        sum.changed += slice.changed;
+        sum.out_of_order += slice.out_of_order;
+        sum.next = slice.next;
+    }
+    progress.finish_and_clear();
+    Ok(sum)
+}
+
+/// A spinner on a terminal; nothing where stderr is not one.
+fn progress() -> ProgressBar {
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(100));
+    progress
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
@@ -41,11 +42,14 @@ pub async fn run(args: &SendArgs) -> Result<(), Failure> {
     })?;
     let client = client()?;
     let mut refused = false;
+    let progress = if args.count > 1 { ProgressBar::new(args.count.into()) } else { ProgressBar::hidden() };
     for _ in 0..args.count {
         let answer = send_one(args, &client, url).await?;
         refused |= !(200..300).contains(&answer.status);
-        answer.print(args.json)?;
+        progress.suspend(|| answer.print(args.json))?;
+        progress.inc(1);
     }
+    progress.finish_and_clear();
     if refused { Err(Failure::silent(Exit::Invalid)) } else { Ok(()) }
 }
 
