@@ -110,12 +110,17 @@ impl Rejection {
         Self::unavailable(reason, error.message.clone(), Duration::from_secs(wait_s))
     }
 
-    /// Time is judged before the signature and whatever it is, so it may be told apart; the rest may not.
+    /// Time and form are judged before the signature and whatever it is, so they may be told apart; the rest may not.
     pub(super) fn unverified(error: VerifyError) -> Self {
-        let (status, told) = if error.reason.is_about_time() {
-            (StatusCode::BAD_REQUEST, "the timestamp is missing, malformed or outside the tolerance")
-        } else {
-            (StatusCode::UNAUTHORIZED, "the request is not authentic")
+        let (status, told) = match error.reason {
+            reason if reason.is_about_time() => {
+                (StatusCode::BAD_REQUEST, "the timestamp is missing, malformed or outside the tolerance")
+            }
+            Reason::MalformedContent => (
+                StatusCode::BAD_REQUEST,
+                "the request does not hold what its signature covers, or too much of it",
+            ),
+            _ => (StatusCode::UNAUTHORIZED, "the request is not authentic"),
         };
         let rejection = Self::new(status, error.reason.code(), told);
         Self { unverified: Some(error.reason), detail: error.detail, ..rejection }

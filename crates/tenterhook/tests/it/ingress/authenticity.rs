@@ -229,3 +229,35 @@ async fn a_source_without_a_live_secret_fails_closed() {
     assert_eq!(gateway.ask(good.bytes()).await.status, 401, "AUTH-26");
     assert_eq!(gateway.ask(good.without("x-hub-signature-256").bytes()).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_form_of_endless_parameters_is_no_form_whoever_signed_it() {
+    let public_url = Some("https://hooks.example.com/webhooks/tw".to_owned());
+    let tw = tenterhook::source::Source {
+        public_url,
+        ..source("tw", "twilio", "twilio-auth-token-of-32-bytes-xx")
+    };
+    let gateway = Gateway::start(vec![tw.clone()]).await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let good = Post::signed(&tw, "", &form, "MessageSid=SM1&MessageStatus=sent");
+    let most = Post::signed(&tw, "", &form, format!("MessageSid=SM2{}", "&a=1".repeat(999)));
+    assert_eq!(gateway.ask(most.bytes()).await.status, 202);
+    let mut told = Vec::new();
+    for body in ["a=1&".repeat(1_001), "a=1&".repeat(250_000), "a&".repeat(1_001)] {
+        let flood = Post { body: body.into_bytes(), ..good.clone() };
+        let answer = gateway.ask(flood.bytes()).await;
+        assert_eq!(answer.status, 400, "DOS-13");
+        told.push(anonymous(&answer));
+        let unsigned = flood.setting("x-twilio-signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        told.push(anonymous(&gateway.ask(unsigned.bytes()).await));
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "the answer depends on the signature");
+    let listed = gateway.rejections.recent(1);
+    assert_eq!((listed[0].status, listed[0].reason), (400, "malformed_content"));
+    assert_eq!(gateway.stored().len(), 1);
+    // A `;` separates nothing: however many there are, it is one parameter, and not the one that was signed.
+    let semicolons = Post { body: "a=1;".repeat(250_000).into_bytes(), ..good.clone() };
+    assert_eq!(gateway.ask(semicolons.bytes()).await.status, 401);
+    assert_eq!(gateway.ask(good.bytes()).await.status, 202);
+}
