@@ -172,6 +172,7 @@ impl SignedScheme {
         for name in layout.content.headers() {
             signed_header(headers, name)?;
         }
+        self.agree(layout, headers)?;
         let mut candidates = 0;
         for value in layout.signature.in_headers(headers)? {
             let groups = self.groups(value)?;
@@ -214,6 +215,7 @@ impl SignedScheme {
             signed_at = judged?;
         }
         layout.require(request.headers)?;
+        self.agree(layout, request.headers)?;
         let mut attempts = Vec::new();
         for value in &values {
             let groups = self.groups(value)?;
@@ -299,6 +301,23 @@ impl SignedScheme {
             Some(layout) => Err(layout.signature.missing()),
             None => Err(refuse(Reason::MissingSignature, "no signature")),
         }
+    }
+
+    /// Refuses a request whose other families of names contradict what is signed: whoever reads an id or a time under
+    /// one of those would read what nobody signed.
+    fn agree(&self, used: &Layout, headers: &HeaderMap) -> Result<(), VerifyError> {
+        for other in &self.layouts {
+            for (signed, twin) in used.signed_names().zip(other.signed_names()) {
+                if signed == twin || !headers.contains_key(twin) {
+                    continue;
+                }
+                if signed_header(headers, twin)? != signed_header(headers, signed)? {
+                    let detail = format!("`{twin}` is not the same as `{signed}`, which is signed");
+                    return Err(refuse(Reason::MissingHeader, detail));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn groups<'v>(&self, value: &'v str) -> Result<Vec<Group<'v>>, VerifyError> {
@@ -482,6 +501,15 @@ impl Layout {
 
     fn key_id<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, VerifyError> {
         self.key_id.as_ref().map(|name| signed_header(headers, name)).transpose()
+    }
+
+    /// The headers that the signature covers, in the same order for every family of names.
+    fn signed_names(&self) -> impl Iterator<Item = &HeaderName> {
+        let time = match self.time.as_ref().map(|rule| &rule.at) {
+            Some(TimeAt::Header(name)) => Some(name),
+            _ => None,
+        };
+        time.into_iter().chain(self.content.headers())
     }
 
     /// The header that carries the message id: the signed one that is not the timestamp.

@@ -51,9 +51,10 @@ impl TwilioScheme {
         vec![self.header.clone()]
     }
 
-    /// The URL, and with it or beside it the whole body; no header.
+    /// The URL, and through the hash in it a body that is not a form. Of a form it covers what its fields say one after
+    /// the other, but not where a name ends and its value begins: `ab=c` is signed as `a=bc` is.
     pub(crate) fn covers(&self, locator: &Locator) -> bool {
-        !matches!(locator, Locator::Header(_))
+        matches!(locator, Locator::Query(_) | Locator::Json(_))
     }
 
     pub(crate) fn screen(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
@@ -90,8 +91,9 @@ impl TwilioScheme {
                 for (index, key) in &live {
                     let Key::Mac(key) = key else { continue };
                     if hmac::any_matches(key, &content, &candidates) {
-                        // The digest is over the URL as configured, so that a spelling makes no new transmission.
-                        let content_sha256 = Content::whole(format!("{url}{tail}").into_bytes()).sha256();
+                        // The digest is over one spelling of the URL, so that another makes no new transmission.
+                        let content = format!("{}{tail}", canonical(url));
+                        let content_sha256 = Content::whole(content.into_bytes()).sha256();
                         return Ok(Match { secret_index: Some(*index), signed_at: None, content_sha256 });
                     }
                 }
@@ -207,6 +209,12 @@ fn spellings(url: &str) -> Vec<String> {
         add(apostrophes);
     }
     spellings
+}
+
+/// The spelling that stands for all of them: without a port, with the query as a JavaScript SDK re-writes it.
+fn canonical(url: &str) -> String {
+    let bare = ports(url).swap_remove(0);
+    with_query(&bare, &rewritten_query(query(&bare)))
 }
 
 /// The URL without its port, and with it (the scheme's own where it has none).

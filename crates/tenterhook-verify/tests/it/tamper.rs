@@ -209,6 +209,30 @@ fn a_mac_keyed_with_a_public_key_is_not_a_signature() {
 }
 
 #[test]
+fn another_spelling_of_an_url_is_no_other_transmission() {
+    let twilio = verifier("twilio", SECRET);
+    let headers = HeaderMap::new();
+    let url = "https://hooks.example.com/in?a=it's&b=~";
+    let request = Request { method: &Method::POST, url: Some(url), headers: &headers, body: b"" };
+    let signature = twilio.sign(&request, None, now()).unwrap();
+    let digest = |url| {
+        let request = Request { method: &Method::POST, url: Some(url), headers: &signature, body: b"" };
+        twilio.verify(&request, now()).map(|verified| verified.content_sha256())
+    };
+    let first = digest(url).unwrap();
+    for same in [
+        "https://hooks.example.com:443/in?a=it's&b=~",
+        "https://hooks.example.com/in?a=it's&b=%7e",
+        "https://hooks.example.com/in?a=%69t%27s&b=%7E",
+    ] {
+        assert_eq!(digest(same), Ok(first), "{same}");
+    }
+    for other in ["https://hooks.example.com/in?a=its&b=~", "https://hooks.example.com/in?b=~&a=it's"] {
+        assert!(digest(other).is_err(), "{other}");
+    }
+}
+
+#[test]
 fn what_is_explained_tells_neither_the_secret_nor_the_signature_that_was_expected() {
     for signed in signed() {
         let mut body = signed.body.clone();

@@ -216,3 +216,43 @@ async fn without_an_id_a_signed_time_makes_a_key_and_nothing_else_does() {
         assert_eq!(gateway.ask(github(&digest, delivery, body).bytes()).await.status, status, "{delivery}");
     }
 }
+
+#[tokio::test]
+async fn a_second_family_of_header_names_gives_a_captured_request_no_new_id() {
+    let svix = source("svix", "svix", WHSEC);
+    let gateway = Gateway::start(vec![svix.clone()]).await;
+    let captured = standard(&svix, "msg_1", r#"{"type":"ping"}"#);
+    let renamed = Post {
+        headers: captured
+            .headers
+            .iter()
+            .map(|(name, value)| (name.replace("svix-", "webhook-"), value.clone()))
+            .collect(),
+        ..captured.clone()
+    };
+    assert_eq!(gateway.ask(renamed.bytes()).await.status, 202);
+    for (name, value) in [("svix-id", "msg_2"), ("svix-timestamp", "1700000001")] {
+        let forged = renamed.clone().with(name, value);
+        assert_eq!(gateway.ask(forged.bytes()).await.status, 401, "{name} is not the signed one");
+        let forged = captured.clone().with(&name.replace("svix-", "webhook-"), value);
+        assert_eq!(gateway.ask(forged.bytes()).await.status, 401, "{name} is not the signed one");
+    }
+    assert_eq!(gateway.ask(captured.with("webhook-id", "msg_1").bytes()).await.status, 200, "they agree");
+    assert_eq!(gateway.stored().len(), 1);
+}
+
+#[tokio::test]
+async fn a_form_whose_borders_were_moved_is_flagged_as_a_replay() {
+    let public_url = Some("https://hooks.example.com/webhooks/tw".to_owned());
+    let tw = Source { public_url, ..source("tw", "twilio", "twilio-auth-token-of-32-bytes-xx") };
+    let gateway = Gateway::start(vec![tw.clone()]).await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let good = Post::signed(&tw, "", &form, "MessageSid=SM1&MessageStatus=sent");
+    assert_eq!(gateway.ask(good.bytes()).await.status, 202);
+    assert_eq!(gateway.ask(good.bytes()).await.status, 200, "the same is the same");
+    // Twilio signs names and values one after the other: another id is made of the same signed text.
+    let moved = Post { body: b"MessageSidSM1=&MessageStatus=sent".to_vec(), ..good };
+    assert_eq!(gateway.ask(moved.bytes()).await.status, 202, "nothing real may be dropped");
+    let flagged = gateway.store_events().await.iter().filter(|event| event.replay_suspect).count();
+    assert_eq!(flagged, 1);
+}
