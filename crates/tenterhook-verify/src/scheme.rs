@@ -239,6 +239,11 @@ impl Scheme {
             Family::Signed(scheme) => scheme.algorithm,
         };
         match algorithm {
+            Algorithm::Mac(_) if is_public_key(bytes) => {
+                let hint =
+                    "take the shared secret, or choose the scheme whose signatures the public key is for";
+                Err(refusal("a secret is a public key, with which anybody could sign".to_owned(), hint))
+            }
             Algorithm::Mac(mac) => {
                 let bytes =
                     self.key.decode(bytes).map_err(|problem| refusal(problem, "copy it again, whole"))?;
@@ -255,6 +260,14 @@ impl Scheme {
             }
         }
     }
+}
+
+/// Whether a configured text is a public key in a form that cannot be mistaken: PEM, or one of Standard Webhooks.
+fn is_public_key(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let label = text.strip_prefix(b"-----BEGIN ").and_then(|rest| rest.split(|byte| *byte == b'-').next());
+    text.starts_with(b"whpk_")
+        || label.is_some_and(|label| label.ends_with(b"PUBLIC KEY") || label == b"CERTIFICATE")
 }
 
 impl KeyRule {

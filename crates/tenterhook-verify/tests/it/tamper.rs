@@ -209,6 +209,28 @@ fn a_mac_keyed_with_a_public_key_is_not_a_signature() {
 }
 
 #[test]
+fn a_public_key_is_no_secret_of_a_scheme_with_shared_secrets() {
+    let pem = "-----BEGIN PUBLIC KEY-----\nAQID\n-----END PUBLIC KEY-----";
+    let texts = [
+        "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=",
+        "whpk_AAAAAAAAAAAAAAAA",
+        pem,
+        &format!("\n {pem}"),
+        "-----BEGIN RSA PUBLIC KEY-----\nAQID\n-----END RSA PUBLIC KEY-----",
+        "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----",
+    ];
+    for signed in signed() {
+        for text in texts {
+            let refused =
+                Verifier::new(signed.verifier.scheme().clone(), vec![Secret::new(text)]).unwrap_err();
+            assert_eq!(refused[0].key, "secrets", "{} {text}", signed.name);
+            assert!(refused[0].message.contains("public key"), "{} {text}: {refused:?}", signed.name);
+            assert!(!format!("{refused:?}").contains("AQID"), "{refused:?}");
+        }
+    }
+}
+
+#[test]
 fn another_spelling_of_an_url_is_no_other_transmission() {
     let twilio = verifier("twilio", SECRET);
     let headers = HeaderMap::new();
