@@ -1,6 +1,6 @@
 //! How signature bytes become text: hex, base64, base64url. Knows nothing of what the bytes are.
 
-use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 
 /// The text form of a signature or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl Encoding {
         match self {
             Self::Hex => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(),
             Self::Base64 => BASE64.decode(text.as_bytes()).ok(),
-            Self::Base64Url => BASE64URL_NOPAD.decode(unpadded(text).as_bytes()).ok(),
+            Self::Base64Url if text.ends_with('=') => BASE64URL.decode(text.as_bytes()).ok(),
+            Self::Base64Url => BASE64URL_NOPAD.decode(text.as_bytes()).ok(),
         }
     }
 
@@ -73,6 +74,8 @@ mod tests {
         assert_eq!(Encoding::Base64.decode("AQ==\n"), None);
         assert_eq!(Encoding::Base64Url.decode("-_8"), Some(vec![251, 255]));
         assert_eq!(Encoding::Base64Url.decode("-_8="), Some(vec![251, 255]));
+        assert_eq!(Encoding::Base64Url.decode("-_8=="), None, "more padding than there is to pad");
+        assert_eq!(Encoding::Base64Url.decode("-_-_="), None, "padding where there is nothing to pad");
     }
 
     #[test]

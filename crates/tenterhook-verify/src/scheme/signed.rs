@@ -172,6 +172,7 @@ impl SignedScheme {
         for name in layout.content.headers() {
             signed_header(headers, name)?;
         }
+        layout.key_id(headers)?;
         self.agree(layout, headers)?;
         let mut candidates = 0;
         for value in layout.signature.in_headers(headers)? {

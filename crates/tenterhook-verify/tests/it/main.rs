@@ -12,5 +12,6 @@
 mod grammar;
 mod locate;
 mod round_trip;
+mod support;
 mod tamper;
 mod vectors;

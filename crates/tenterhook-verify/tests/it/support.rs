@@ -1,0 +1,307 @@
+//! Schemes of every sort with keys that sign, and requests that they signed: what tampering and round trips begin with.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tenterhook_verify::provider::catalog;
+use tenterhook_verify::{Reason, Request, Scheme, SchemeSpec, Secret, Verifier, VerifyError};
+
+pub(crate) const SECRET: &str = "a-secret-of-the-verify-tests-0123";
+const OTHER: &str = "a-secret-of-somebody-else-altogether";
+const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const WHSEC_OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const WHSK: &str = "whsk_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+const WHSK_OTHER: &str = "whsk_CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=";
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+/// The clock of these tests.
+pub(crate) fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
+}
+
+/// A scheme with two keys, and a request for it.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) scheme: Scheme,
+    pub(crate) secret: Secret,
+    pub(crate) other: Secret,
+    pub(crate) url: String,
+    /// Before it is signed.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Case {
+    pub(crate) fn verifier(&self) -> Verifier {
+        Verifier::new(self.scheme.clone(), vec![self.secret.clone()]).unwrap()
+    }
+
+    /// Signs `body` for `id` at `now`.
+    pub(crate) fn sign(&self, id: &str, body: &[u8], now: SystemTime) -> Signed<'_> {
+        let verifier = self.verifier();
+        let request = Request { method: &Method::POST, url: Some(&self.url), headers: &self.headers, body };
+        let made =
+            verifier.sign(&request, Some(id), now).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let mut headers = self.headers.clone();
+        headers.extend(made.clone());
+        let mut names: Vec<HeaderName> = made.keys().cloned().collect();
+        names.extend(self.scheme.signature_headers().into_iter().filter(|name| headers.contains_key(name)));
+        names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        Signed { case: self, verifier, names, headers, body: body.to_vec() }
+    }
+
+    /// The case's own request, signed.
+    pub(crate) fn signed(&self) -> Signed<'_> {
+        let signed = self.sign("msg_1", &self.body, now());
+        assert_eq!(signed.verify(&signed.headers, &signed.body), Ok(()), "{}", self.name);
+        signed
+    }
+
+    /// Whether nothing is signed, and a secret only shown.
+    pub(crate) fn is_token(&self) -> bool {
+        self.scheme.is_token()
+    }
+}
+
+/// A request that verifies.
+pub(crate) struct Signed<'c> {
+    pub(crate) case: &'c Case,
+    pub(crate) verifier: Verifier,
+    /// The headers that the scheme reads.
+    pub(crate) names: Vec<HeaderName>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Signed<'_> {
+    /// What screening and verification together say, as a gateway asks them.
+    pub(crate) fn judge(&self, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Result<(), VerifyError> {
+        let request = Request { method: &Method::POST, url: Some(&self.case.url), headers, body };
+        let verified = self.verifier.verify(&request, now).map(drop);
+        if verified.is_ok() {
+            self.verifier.screen(headers, now).expect("the head refuses what verifies as a whole");
+        }
+        verified
+    }
+
+    pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Reason> {
+        self.judge(headers, body, now()).map_err(|error| error.reason)
+    }
+
+    /// With one header set to other bytes, if a header can hold them.
+    pub(crate) fn with(&self, name: &HeaderName, value: &[u8]) -> Option<HeaderMap> {
+        let mut headers = self.headers.clone();
+        headers.insert(name, HeaderValue::from_bytes(value).ok()?);
+        Some(headers)
+    }
+}
+
+/// Two private keys, made once.
+struct Keys([Secret; 2]);
+
+fn pem(der: &[u8]) -> Secret {
+    Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", BASE64.encode(der)))
+}
+
+static RSA: LazyLock<Keys> = LazyLock::new(|| {
+    Keys([(); 2].map(|()| pem(RsaKeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap().as_ref())))
+});
+
+static P256: LazyLock<Keys> = LazyLock::new(|| {
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    Keys([(); 2].map(|()| {
+        pem(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap().as_ref())
+    }))
+});
+
+/// Schemes in the words of the grammar. The key's sort stands in front.
+const WRITTEN: &[(&str, &str)] = &[
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex""#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha1"
+        encoding = "base64"
+        prefix = "sha1=""#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha384"
+        encoding = "base64url""#,
+    ),
+    (
+        "hex",
+        r#"mac = "hmac-sha512"
+        encoding = "hex"
+        key = "hex""#,
+    ),
+    (
+        "base64",
+        r#"mac = "hmac-sha256"
+        encoding = "base64"
+        key = "base64"
+        key_prefix = ["sec_", "whsec_"]"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        content = "v0:{t}:{header:X-Id}:{body}"
+        timestamp = { header = "X-Time", tolerance = "1m" }"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "base64"
+        content = "{t}.{body}"
+        timestamp = { header = "X-Time", unit = "ms" }"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        content = "{t}|{{{body}}}"
+        timestamp = { header = "X-Time", unit = "rfc3339" }"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        content = "{json:/created}.{body}"
+        timestamp = { json = "/created" }"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        content = "{method}\n{url}\n{query:a}\n{header:X-Id}\n{body}""#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        content = "{body}{t}"
+        list = { items = ";" }
+        timestamp = { list = "0", unit = "ms" }"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        content = "{t}.{body}"
+        list = { groups = " ", items = ",", kv = "=", signature = "v1", timestamp = "t" }"#,
+    ),
+    (
+        "utf8",
+        r#"mac = "hmac-sha256"
+        encoding = "hex"
+        key_id = "X-Key"
+        require = { "X-Version" = "2" }"#,
+    ),
+    (
+        "ed25519",
+        r#"algorithm = "ed25519"
+        encoding = "hex"
+        content = "{t}{body}"
+        timestamp = { header = "X-Time", future = false }"#,
+    ),
+    (
+        "rsa",
+        r#"algorithm = "rsa-sha256"
+        encoding = "base64url""#,
+    ),
+    (
+        "p256",
+        r#"algorithm = "ecdsa-p256-sha256"
+        encoding = "base64"
+        prefix = "p256=""#,
+    ),
+    ("utf8", r#"algorithm = "token""#),
+    (
+        "utf8",
+        r#"algorithm = "token"
+        prefix = "Bearer ""#,
+    ),
+    ("basic", r#"algorithm = "basic""#),
+];
+
+fn keys(sort: &str) -> [Secret; 2] {
+    match sort {
+        "hex" => ["00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"].map(Secret::new),
+        "base64" => ["sec_AAECAwQFBgcICQoLDA0ODw==", "sec_DwECAwQFBgcICQoLDA0OAA=="].map(Secret::new),
+        "whsec" => [WHSEC, WHSEC_OTHER].map(Secret::new),
+        "ed25519" => [WHSK, WHSK_OTHER].map(Secret::new),
+        "basic" => ["user:a-password-of-the-tests", "user:another-password"].map(Secret::new),
+        "rsa" => RSA.0.clone(),
+        "p256" => P256.0.clone(),
+        _ => [SECRET, OTHER].map(Secret::new),
+    }
+}
+
+fn case(name: String, scheme: Scheme, sort: &str) -> Case {
+    let [secret, other] = keys(sort);
+    let mut headers = HeaderMap::new();
+    for (header, value) in [("content-type", JSON), ("x-id", "msg_1"), ("x-key", "k1")] {
+        headers.insert(header, HeaderValue::from_static(value));
+    }
+    Case {
+        name,
+        scheme,
+        secret: secret.with_id("k1"),
+        other: other.with_id("k1"),
+        url: "https://hooks.example.com/in?a=1".to_owned(),
+        headers,
+        body: br#"{"id":"evt_1","created":1790000000,"data":[1,2]}"#.to_vec(),
+    }
+}
+
+/// Every scheme of the catalog, and every sort that the grammar can say.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for provider in catalog() {
+        let default = std::iter::once((provider.name.clone(), &provider.scheme));
+        let chosen = provider.alternatives.iter().map(|(name, scheme)| (name.clone(), scheme));
+        for (name, scheme) in default.chain(chosen) {
+            let sort = match name.as_str() {
+                "svix" | "standard-webhooks" => "whsec",
+                "svix-asymmetric" | "standard-webhooks-asymmetric" => "ed25519",
+                "wise" => "rsa",
+                _ => "utf8",
+            };
+            cases.push(case(name, scheme.clone(), sort));
+        }
+    }
+    let twilio = cases.iter().find(|case| case.name == "twilio").map(|case| case.scheme.clone()).unwrap();
+    for case in cases.iter_mut().filter(|case| case.name == "twilio") {
+        case.headers.insert("content-type", HeaderValue::from_static(FORM));
+        case.body = b"MessageSid=SM1&MessageStatus=sent&To=%2B15558675310&Empty=".to_vec();
+    }
+    let mut hashed = case("twilio by the hash of the body".to_owned(), twilio, "utf8");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &hashed.body);
+    hashed.url = format!("{}&bodySHA256={}", hashed.url, data_encoding::HEXLOWER.encode(hash.as_ref()));
+    cases.push(hashed);
+    for (sort, written) in WRITTEN {
+        let header = if *sort == "basic" { "" } else { "header = \"X-Sig\"\n" };
+        let written = format!("{header}{written}");
+        cases.push(case(written.clone(), compiled(&written), sort));
+    }
+    let many = "header = \"X-Sig-*\"\nmac = \"hmac-sha256\"\nencoding = \"base64\"";
+    cases.push(case(many.to_owned(), compiled(many), "utf8"));
+    cases
+}
+
+/// A scheme as written.
+pub(crate) fn compiled(written: &str) -> Scheme {
+    let spec: SchemeSpec = toml::from_str(written).unwrap_or_else(|error| panic!("{written}\n{error}"));
+    spec.compile().unwrap_or_else(|errors| panic!("{written}\n{errors:?}"))
+}
