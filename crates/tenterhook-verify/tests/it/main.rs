@@ -15,3 +15,4 @@ mod round_trip;
 mod support;
 mod tamper;
 mod vectors;
+mod written;

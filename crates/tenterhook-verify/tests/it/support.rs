@@ -1,5 +1,6 @@
 //! Schemes of every sort with keys that sign, and requests that they signed: what tampering and round trips begin with.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +9,8 @@ use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use tenterhook_verify::provider::catalog;
 use tenterhook_verify::{Reason, Request, Scheme, SchemeSpec, Secret, Verifier, VerifyError};
 
@@ -304,4 +307,25 @@ pub(crate) fn cases() -> Vec<Case> {
 pub(crate) fn compiled(written: &str) -> Scheme {
     let spec: SchemeSpec = toml::from_str(written).unwrap_or_else(|error| panic!("{written}\n{error}"));
     spec.compile().unwrap_or_else(|errors| panic!("{written}\n{errors:?}"))
+}
+
+static POST: Method = Method::POST;
+
+/// A request to `url`.
+pub(crate) fn post<'r>(url: &'r str, headers: &'r HeaderMap, body: &'r [u8]) -> Request<'r> {
+    Request { method: &POST, url: Some(url), headers, body }
+}
+
+/// Runs `test` on `count` inputs; the seed is printed, and `TENTERHOOK_SEED` repeats it.
+pub(crate) fn check<S: Strategy>(
+    count: u32,
+    inputs: S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let given = std::env::var("TENTERHOOK_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    println!("seed {seed} (TENTERHOOK_SEED={seed} repeats it)");
+    let rng_seed = RngSeed::Fixed(seed);
+    let config = Config { cases: count, rng_seed, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config).run(&inputs, test).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
 }
