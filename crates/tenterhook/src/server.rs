@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
 use crate::model::{Clock, SystemClock};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use gateway::Gateway;
@@ -100,12 +100,24 @@ impl Server {
         environment: BTreeMap<String, String>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        Self::start_around(config, environment, clock, |store| store).await
+    }
+
+    /// Starts what `config` says, with something around its store: a proof has to see that a store which breaks its
+    /// promises is noticed.
+    pub async fn start_around(
+        config: Config,
+        environment: BTreeMap<String, String>,
+        clock: Arc<dyn Clock>,
+        around: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Result<Self, StartError> {
         let ingress = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let tls = gateway::tls(&config).map_err(StartError::Certificate)?;
         gateway::check_destinations(&config).await.map_err(StartError::Destinations)?;
         let metrics = Arc::new(Metrics::new());
         let store = gateway::open_store(&config, &clock, &metrics).await.map_err(StartError::Store)?;
+        let store = store.around(around);
         let gateway = Arc::new(Gateway::new(config, environment, clock, metrics, store, tls));
         Ok(Self::run(gateway, ingress, admin))
     }

@@ -287,6 +287,12 @@ pub(super) struct Opened {
     fatal: Option<watch::Receiver<Option<String>>>,
 }
 
+impl Opened {
+    pub(super) fn around(self, around: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+        Self { store: around(self.store), ..self }
+    }
+}
+
 /// Opens the store that the config names, on a thread of its own: a large one takes a moment.
 pub(super) async fn open_store(
     config: &Config,
