@@ -146,7 +146,8 @@ async fn a_handler_that_is_down_costs_no_attempts_and_gets_ten_thousand_events_i
     healthy.journal_of(WAITING).await;
     let metrics = gateway.admin_text("/metrics").await;
     // Open, or half open while the one probe of the second is under way.
-    let breaker = metrics.lines().find(|line| line.starts_with("tenterhook_breaker_state{destination=\"down\"}"));
+    let breaker =
+        metrics.lines().find(|line| line.starts_with("tenterhook_breaker_state{destination=\"down\"}"));
     assert!(breaker.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
     let tried = ordered.journal().len();
     // Ten failures open the breaker (each of the lane's attempts under way may add one), then one probe a second.
