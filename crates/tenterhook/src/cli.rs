@@ -9,6 +9,7 @@ pub mod events;
 pub mod failure;
 pub mod gateway;
 pub mod init;
+pub mod load;
 pub mod look;
 pub mod output;
 pub mod page;
@@ -90,6 +91,7 @@ enum Command {
     Sign(sign::SignArgs),
     Verify(verify::VerifyArgs),
     Send(send::SendArgs),
+    Load(load::LoadArgs),
     /// Prints shell completions
     Completions {
         /// For this shell
@@ -134,6 +136,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Send(args) => runtime()?.block_on(send::run(&args)),
+        Command::Load(args) => runtime()?.block_on(load::run(global, &args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tenterhook", &mut std::io::stdout());
             Ok(())

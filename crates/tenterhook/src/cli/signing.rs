@@ -178,7 +178,7 @@ impl RequestArgs {
 }
 
 /// The sample event of that type; the provider's first for `None`.
-fn sample_of<'p>(provider: &'p Provider, event: Option<&str>) -> Result<&'p Sample, Failure> {
+pub fn sample_of<'p>(provider: &'p Provider, event: Option<&str>) -> Result<&'p Sample, Failure> {
     let found = match event {
         Some(wanted) => provider.samples.iter().find(|sample| sample.event_type == wanted),
         None => provider.samples.first(),
