@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -19,6 +20,9 @@ use tenterhook::store::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// How far the store that writes behind is behind.
+const BEHIND: Duration = Duration::from_millis(20);
+
 /// A deliberate bug of a whole gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Bug {
@@ -28,6 +32,8 @@ pub enum Bug {
     SwallowedCommitError,
     /// Settles whatever comes, also for a lease that was lost.
     NoFencing,
+    /// Says that a settlement is recorded a little before it is: writing behind.
+    SettleBeforeCommit,
     /// Changes a byte of every thirteenth body that it leases.
     WrongByte,
 }
@@ -40,6 +46,7 @@ impl Bug {
             Self::AckBeforeCommit => "ack-before-commit",
             Self::SwallowedCommitError => "swallowed-commit-error",
             Self::NoFencing => "no-fencing",
+            Self::SettleBeforeCommit => "settle-before-commit",
             Self::WrongByte => "wrong-byte",
         }
     }
@@ -113,6 +120,14 @@ impl Store for BrokenStore {
     }
 
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, StoreError> {
+        if self.bug == Bug::SettleBeforeCommit {
+            let (said, inner) = (vec![Settled::Recorded; batch.len()], Arc::clone(&self.inner));
+            tokio::spawn(async move {
+                tokio::time::sleep(BEHIND).await;
+                inner.settle(batch).await
+            });
+            return Ok(said);
+        }
         if self.bug != Bug::NoFencing {
             return self.inner.settle(batch).await;
         }

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::lab::Lab;
 use crate::machine;
 use crate::record::Record;
-use crate::rig::{Budget, Kind, Part, Rig, Tally};
+use crate::rig::{Budget, CannotRun, Kind, Part, Rig, Tally};
 
 /// A round that takes longer than this hangs, and a hang is a violation.
 const ROUND_MAX: Duration = Duration::from_secs(900);
@@ -67,6 +67,7 @@ async fn run_part(rig: &Rig, part: &Part, orders: &Orders, record: &mut Record) 
     let goal = record.part(part, orders.budget).goal;
     let mut next = record.part(part, orders.budget).rounds;
     let first = next;
+    record.part(part, orders.budget).not_run = None;
     let mut under_way = FuturesUnordered::new();
     let mut shown = Instant::now();
     loop {
@@ -74,7 +75,7 @@ async fn run_part(rig: &Rig, part: &Part, orders: &Orders, record: &mut Record) 
         let enough = match orders.rounds {
             Some(rounds) => next - first >= rounds,
             None => so_far.tally.done >= goal || (so_far.failed() && part.kind == Kind::Proof),
-        };
+        } || so_far.not_run.is_some();
         let out_of_time = orders.until.is_some_and(|until| Instant::now() > until);
         if !enough && !out_of_time && under_way.len() < orders.jobs {
             let seed = match orders.rounds {
@@ -85,7 +86,14 @@ async fn run_part(rig: &Rig, part: &Part, orders: &Orders, record: &mut Record) 
             under_way.push(round(part, orders.lab.clone(), seed));
             continue;
         }
-        let Some((seed, tally, seconds)) = under_way.next().await else { break };
+        let Some((seed, found, seconds)) = under_way.next().await else { break };
+        let tally = match found {
+            Ok(tally) => tally,
+            Err(CannotRun(why)) => {
+                record.part(part, orders.budget).not_run = Some(why);
+                continue;
+            }
+        };
         let bad = !tally.violations.is_empty();
         if bad && part.kind == Kind::Proof {
             let repeat =
@@ -104,6 +112,10 @@ async fn run_part(rig: &Rig, part: &Part, orders: &Orders, record: &mut Record) 
         }
     }
     let done = record.part(part, orders.budget);
+    if let Some(why) = &done.not_run {
+        say(&format!("{} {}: NOT RUN: {why}", rig.name, part.name));
+        return Ok(());
+    }
     let word = match (done.failed(), done.passed(), done.control) {
         (true, ..) => "FAILED",
         (_, true, true) => "caught",
@@ -118,7 +130,7 @@ async fn run_part(rig: &Rig, part: &Part, orders: &Orders, record: &mut Record) 
 }
 
 /// One round; trouble of the rig itself is a violation, too: what did not run proves nothing.
-async fn round(part: &Part, lab: Lab, seed: u64) -> (u64, Tally, f64) {
+async fn round(part: &Part, lab: Lab, seed: u64) -> (u64, Result<Tally, CannotRun>, f64) {
     let started = Instant::now();
     let run = part.run;
     let outcome = tokio::time::timeout(ROUND_MAX, tokio::spawn(run(lab, seed))).await;
@@ -126,10 +138,11 @@ async fn round(part: &Part, lab: Lab, seed: u64) -> (u64, Tally, f64) {
         Ok(joined) => joined.context("the round panicked").and_then(|it| it),
         Err(_) => Err(anyhow::anyhow!("the round did not end within {} s", ROUND_MAX.as_secs())),
     };
-    let tally = match result {
-        Ok(tally) => tally,
-        Err(error) => Tally { violations: vec![format!("rig trouble: {error:#}")], ..Tally::default() },
-    };
+    let tally = result.or_else(|error| {
+        let trouble =
+            |error| Tally { violations: vec![format!("rig trouble: {error:#}")], ..Tally::default() };
+        error.downcast::<CannotRun>().map_or_else(|error| Ok(trouble(error)), Err)
+    });
     (seed, tally, started.elapsed().as_secs_f64())
 }
 

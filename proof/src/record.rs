@@ -36,6 +36,9 @@ pub struct Record {
 /// One part's results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PartRecord {
+    /// Why it did not run here; it has proved nothing then.
+    #[serde(default)]
+    pub not_run: Option<String>,
     /// What is counted.
     pub unit: String,
     /// How many the budget asks for.
@@ -72,7 +75,7 @@ impl PartRecord {
     /// Whether it did all and is as it should be.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.tally.done >= self.goal && !self.failed()
+        self.not_run.is_none() && self.tally.done >= self.goal && !self.failed()
     }
 
     /// Whether a promise is broken, or a control was not noticed.

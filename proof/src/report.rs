@@ -33,6 +33,9 @@ pub fn table(records: &[Record]) -> String {
 /// One word, and what a control found.
 #[must_use]
 pub fn result(part: &PartRecord) -> String {
+    if let Some(why) = &part.not_run {
+        return format!("NOT RUN: {why}");
+    }
     match (part.failed(), part.passed(), part.control) {
         (true, _, true) => format!("NOT CAUGHT ({} of {} rounds)", part.caught, part.rounds),
         (true, _, false) => format!("FAILED: {}", part.tally.violations.first().map_or("", |it| it)),

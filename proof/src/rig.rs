@@ -69,6 +69,18 @@ pub enum Kind {
     Control(f64),
 }
 
+/// The error of a round that cannot be run on this machine, and why: its part then counts as not run.
+#[derive(Debug)]
+pub struct CannotRun(pub String);
+
+impl std::fmt::Display for CannotRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CannotRun {}
+
 /// One round under way.
 pub type Round = Pin<Box<dyn Future<Output = anyhow::Result<Tally>> + Send>>;
 

@@ -13,9 +13,13 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{Lab, PATIENCE, SECRET};
 use crate::broken::Bug;
+
+/// Runs a program as a member of the control group whose `cgroup.procs` is its first argument.
+const JOIN_GROUP: &str = "echo $$ > \"$0\" && exec \"$@\"";
 
 /// Log lines kept; the first ones tell how it started, the last ones how it ended.
 const LINES_KEPT: usize = 2000;
@@ -36,6 +40,8 @@ pub struct Site {
     environment: Vec<(OsString, OsString)>,
     program: PathBuf,
     arguments: Vec<OsString>,
+    group: Option<PathBuf>,
+    witness: Witness,
 }
 
 impl Site {
@@ -51,8 +57,16 @@ impl Site {
         );
         std::fs::write(directory.path().join("tenterhook.toml"), format!("{head}{config}"))?;
         let (program, arguments) = (lab.binary().to_owned(), vec!["serve".into()]);
-        Ok(Self { directory, database, environment: Vec::new(), program, arguments }
-            .env("RIG_SECRET", SECRET))
+        let site = Self {
+            directory,
+            database,
+            environment: Vec::new(),
+            program,
+            arguments,
+            group: None,
+            witness: Witness::default(),
+        };
+        Ok(site.env("RIG_SECRET", SECRET))
     }
 
     /// One GitHub source whose events all go to one destination at `url`; `destination` is added to its table.
@@ -80,6 +94,27 @@ impl Site {
         self
     }
 
+    /// Runs every gateway of the site in the control group that has this `cgroup.procs`.
+    #[must_use]
+    pub fn in_group(mut self, procs: &Path) -> Self {
+        self.group = Some(procs.to_owned());
+        self
+    }
+
+    /// Keeps every log line of this event, too, over all gateways of the site.
+    #[must_use]
+    pub fn keeping(mut self, event: &str) -> Self {
+        self.witness.events.push(format!("\"message\":\"{event}\""));
+        self
+    }
+
+    /// The lines kept so far; complete for gateways that were waited for.
+    pub fn kept(&self) -> anyhow::Result<Vec<Value>> {
+        let lines = self.witness.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        // A kill may cut the last line short.
+        Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
     /// Its directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -94,20 +129,49 @@ impl Site {
 
     /// Starts the gateway and waits until it is ready; an error where it ends before.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
-        let mut command = Command::new(&self.program);
+        self.spawn()?.ready().await
+    }
+
+    /// Starts the gateway and waits for nothing.
+    pub fn spawn(&self) -> anyhow::Result<Starting> {
+        let mut command = match &self.group {
+            None => Command::new(&self.program),
+            Some(procs) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(JOIN_GROUP).arg(procs).arg(&self.program);
+                shell
+            }
+        };
         command.args(&self.arguments).arg("--config").arg(self.path().join("tenterhook.toml"));
         command.current_dir(self.path()).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("{}", self.program.display()))?;
         let stderr = child.stderr.take().context("its stderr is a pipe")?;
-        let log = Log::default();
-        let (found, mut addresses) = watch::channel(None);
+        let log = Log { lines: Arc::default(), witness: self.witness.clone() };
+        let (found, addresses) = watch::channel(None);
         let following = tokio::spawn(follow(stderr, log.clone(), found));
+        Ok(Starting { child, log, addresses, following })
+    }
+}
+
+/// A gateway that may not be ready yet. Dropped: killed.
+pub struct Starting {
+    child: Child,
+    log: Log,
+    addresses: watch::Receiver<Option<Addresses>>,
+    following: JoinHandle<()>,
+}
+
+impl Starting {
+    /// Waits until it is ready; an error where it ends before.
+    pub async fn ready(mut self) -> anyhow::Result<Gateway> {
         let waited = tokio::time::timeout(PATIENCE, async {
-            addresses.wait_for(Option::is_some).await.ok().and_then(|at| at.clone())
+            self.addresses.wait_for(Option::is_some).await.ok().and_then(|at| at.clone())
         });
-        match waited.await {
-            Ok(Some(at)) => Ok(Gateway { child, at, log, client: reqwest::Client::new() }),
+        let waited = waited.await;
+        let Self { child, log, following, .. } = self;
+        match waited {
+            Ok(Some(at)) => Ok(Gateway { child, at, log, following, client: reqwest::Client::new() }),
             Ok(None) => {
                 let _ = following.await;
                 anyhow::bail!("the gateway ended before it was ready:\n{}", log.tail())
@@ -115,14 +179,34 @@ impl Site {
             Err(_) => anyhow::bail!("the gateway did not get ready:\n{}", log.tail()),
         }
     }
+
+    /// SIGKILL, wherever it is; whether it had got ready.
+    pub async fn kill(mut self) -> anyhow::Result<bool> {
+        self.child.kill().await?;
+        self.following.await?;
+        Ok(self.addresses.borrow().is_some())
+    }
+}
+
+/// The log lines of some events, which are kept, whatever their number.
+#[derive(Clone, Debug, Default)]
+struct Witness {
+    events: Vec<String>,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    witness: Witness,
+}
 
 impl Log {
     fn push(&self, line: String) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.witness.events.iter().any(|event| line.contains(event)) {
+            self.witness.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+        }
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() >= LINES_KEPT {
             lines.drain(LINES_KEPT / 4..LINES_KEPT / 2);
         }
@@ -130,12 +214,12 @@ impl Log {
     }
 
     fn whole(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
     /// The last lines: what a person looks at first.
     fn tail(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
 }
@@ -160,13 +244,16 @@ pub struct Gateway {
     /// Where it listens.
     pub at: Addresses,
     log: Log,
+    following: JoinHandle<()>,
     client: reqwest::Client,
 }
 
 impl Gateway {
     /// SIGKILL: no goodbye.
     pub async fn kill(mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
+        self.child.kill().await?;
+        // What it had logged is in the pipe still.
+        Ok(self.following.await?)
     }
 
     /// Sends a signal.
@@ -187,7 +274,10 @@ impl Gateway {
 
     /// How it ends.
     pub async fn ended(mut self) -> anyhow::Result<ExitStatus> {
-        Ok(tokio::time::timeout(PATIENCE, self.child.wait()).await.context("the gateway does not end")??)
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended.context("the gateway does not end")??;
+        self.following.await?;
+        Ok(status)
     }
 
     /// How it ended, if it did.
@@ -210,6 +300,16 @@ impl Gateway {
     /// An answer of the admin API.
     pub async fn admin(&self, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.admin_text(path).await?)?)
+    }
+
+    /// The answer to an order of the admin API; an error where it is none, or refused.
+    pub async fn order(&self, path: &str, order: &Value) -> anyhow::Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.at.admin)).timeout(Duration::from_secs(60));
+        let request = request.header("content-type", "application/json").body(order.to_string());
+        let response = request.send().await?;
+        let (status, text) = (response.status(), response.text().await?);
+        anyhow::ensure!(status.is_success(), "{path} {order}: {status} {text}");
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// The text of a page of the admin listener.

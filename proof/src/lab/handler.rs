@@ -30,6 +30,12 @@ impl Received {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
+    /// Which attempt it is, from 1; 0 where that is not said.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.header("tenterhook-attempt").parse().unwrap_or(0)
+    }
+
     /// The provider's id of the event.
     #[must_use]
     pub fn event(&self) -> &str {

@@ -83,18 +83,34 @@ impl Journal {
     }
 }
 
-/// The body that belongs to an event: its size depends on its id, from 40 bytes to 12 KiB.
+/// A number that belongs to an event.
+fn seed_of(id: &str) -> u64 {
+    id.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)))
+}
+
+/// The type that belongs to an event: most are `push`, others `issues`, `release` or `star`.
+#[must_use]
+pub fn event_type(id: &str) -> &'static str {
+    let types = ["push", "push", "push", "push", "issues", "issues", "release", "star"];
+    types[fastrand::Rng::with_seed(seed_of(id) ^ 0x74).usize(..types.len())]
+}
+
+/// The body that belongs to an event: its size depends on its id, from 60 bytes to 12 KiB. Its `/shard` is one of
+/// sixteen.
 #[must_use]
 pub fn body(id: &str) -> Bytes {
-    let seed = id.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = fastrand::Rng::with_seed(seed_of(id));
+    let shard = random.u8(..16);
     let length = match random.u8(..) {
         0..=31 => 0,
         32..=223 => random.usize(200..1200),
         _ => random.usize(5000..12_000),
     };
     let padding: String = std::iter::repeat_with(|| random.alphanumeric()).take(length).collect();
-    format!("{{\"ref\":\"refs/heads/main\",\"delivery\":\"{id}\",\"padding\":\"{padding}\"}}").into()
+    format!(
+        "{{\"ref\":\"refs/heads/main\",\"delivery\":\"{id}\",\"shard\":\"{shard}\",\"padding\":\"{padding}\"}}"
+    )
+    .into()
 }
 
 /// Signs and sends to the source `github`.
@@ -128,7 +144,7 @@ impl Sender {
         let now = SystemTime::now();
         let signature = self.verifier.sign(&request, Some(id), now).ok()?;
         let request = self.client.post(&url).headers(signature).header("content-type", "application/json");
-        let request = request.header("x-github-event", "push").header("x-github-delivery", id);
+        let request = request.header("x-github-event", event_type(id)).header("x-github-delivery", id);
         let response = request.body(body.clone()).timeout(timeout).send().await.ok()?;
         let status = response.status().as_u16();
         let text = response.text().await.ok()?;
@@ -170,9 +186,20 @@ impl Load {
         super::until("events are acknowledged", patience, reached).await.is_ok()
     }
 
+    /// Lets every sender finish the event that it has and begin no other.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether every sender has ended.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.senders.iter().all(tokio::task::JoinHandle::is_finished)
+    }
+
     /// Lets every sender finish the event that it has, which takes a gateway that answers, and ends them.
     pub async fn finish(self) -> anyhow::Result<Arc<Journal>> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.stop();
         for sender in self.senders {
             tokio::time::timeout(PATIENCE, sender).await.context("a sender is never answered 2xx")???;
         }

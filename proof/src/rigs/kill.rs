@@ -1,64 +1,83 @@
-//! SIGKILL under load, again and again on the same store.
+//! The gateway dies or stands still, again and again on the same store: SIGKILL, the kernel's OOM killer, SIGSTOP beyond
+//! the lease, SIGKILL in the middle of a redrive.
 
-use std::time::Duration;
+mod attempts;
+mod cage;
+mod handling;
+mod life;
+mod oom;
+mod pause;
+mod redrive;
+mod sigkill;
 
 use crate::broken::Bug;
-use crate::lab::{Handler, Lab, Load, PATIENCE, Site, judge};
-use crate::rig::{Kind, Part, Rig, Tally};
-
-/// Kills in one round: the store of a round lives through all of them.
-const KILLS: u64 = 10;
+use crate::rig::{Kind, Part, Rig};
 
 /// The rig.
 #[must_use]
 pub(super) fn rig() -> Rig {
     Rig {
         name: "kill",
-        about: "SIGKILL under load",
-        promises: &["R1", "R11", "R12"],
+        about: "SIGKILL, OOM kill and SIGSTOP under load",
+        promises: &["R1", "R11", "R12", "R15", "R24"],
         missing: || None,
         parts: vec![
             Part {
                 name: "sigkill",
                 unit: "kills",
-                ci: 100,
+                ci: 200,
                 full: 10_000,
                 kind: Kind::Proof,
-                run: |lab, seed| Box::pin(kills(lab, seed, None)),
+                run: |lab, seed| Box::pin(sigkill::round(lab, seed, None)),
+            },
+            Part {
+                name: "oom",
+                unit: "OOM kills",
+                ci: 20,
+                full: 500,
+                kind: Kind::Proof,
+                run: |lab, seed| Box::pin(oom::round(lab, seed)),
+            },
+            Part {
+                name: "sigstop",
+                unit: "pauses",
+                ci: 20,
+                full: 2000,
+                kind: Kind::Proof,
+                run: |lab, seed| Box::pin(pause::round(lab, seed, None)),
+            },
+            Part {
+                name: "redrive",
+                unit: "kills",
+                ci: 10,
+                full: 1000,
+                kind: Kind::Proof,
+                run: |lab, seed| Box::pin(redrive::round(lab, seed)),
             },
             Part {
                 name: "control-early-ack",
                 unit: "kills",
-                ci: 20,
-                full: 100,
+                ci: sigkill::KILLS,
+                full: 10 * sigkill::KILLS,
                 kind: Kind::Control(0.9),
-                run: |lab, seed| Box::pin(kills(lab, seed, Some(Bug::AckBeforeCommit))),
+                run: |lab, seed| Box::pin(sigkill::round(lab, seed, Some(Bug::AckBeforeCommit))),
+            },
+            Part {
+                name: "control-late-settlement",
+                unit: "kills",
+                ci: sigkill::KILLS,
+                full: 10 * sigkill::KILLS,
+                kind: Kind::Control(0.9),
+                run: |lab, seed| Box::pin(sigkill::round(lab, seed, Some(Bug::SettleBeforeCommit))),
+            },
+            Part {
+                name: "control-no-fencing",
+                unit: "pauses",
+                ci: pause::PAUSES_OF_CONTROL,
+                full: 10 * pause::PAUSES_OF_CONTROL,
+                kind: Kind::Control(0.9),
+                run: |lab, seed| Box::pin(pause::round(lab, seed, Some(Bug::NoFencing))),
             },
         ],
     }
-}
-
-async fn kills(lab: Lab, seed: u64, bug: Option<Bug>) -> anyhow::Result<Tally> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let handler = Handler::start().await?;
-    let destination = "concurrency = 16\nretry = { base = \"100ms\", cap = \"1s\" }";
-    let mut site = Site::simple(&lab, None, &handler.url(), destination)?;
-    if let Some(bug) = bug {
-        site = site.broken(&lab, bug);
-    }
-    let load = Load::start(16, &format!("k{seed}"));
-    for _ in 0..KILLS {
-        let gateway = site.start().await?;
-        load.aim(Some(&gateway.at));
-        load.acked(load.journal.acked() + random.usize(1..40), PATIENCE).await;
-        tokio::time::sleep(Duration::from_millis(random.u64(1..150))).await;
-        load.aim(None);
-        gateway.kill().await?;
-    }
-    let gateway = site.start().await?;
-    load.aim(Some(&gateway.at));
-    let journal = load.finish().await?;
-    let mut tally = judge::settled(&gateway, &journal, &handler).await?;
-    tally.done = KILLS;
-    Ok(tally)
 }

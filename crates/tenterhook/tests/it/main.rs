@@ -12,7 +12,6 @@
 mod admin;
 mod cli;
 mod config;
-mod crash;
 mod destination;
 mod dispatcher;
 mod ingress;
