@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tenterhook::config;
 use tenterhook::model::{
     Accepted, Clock, DestinationName, EventId, Ledger, Settled, Settlement, Stats, Submission, SystemClock,
-    Timestamp,
+    Timestamp, Verdict,
 };
 use tenterhook::server::Server;
 use tenterhook::store::{
@@ -36,6 +36,19 @@ pub enum Bug {
     SettleBeforeCommit,
     /// Changes a byte of every thirteenth body that it leases.
     WrongByte,
+    /// Retries at once instead of after the backoff.
+    EarlyRetry,
+    /// Lives by the wall clock, and follows its steps.
+    WallClock,
+}
+
+/// What [`Bug::WallClock`] takes for the time.
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        SystemClock::wall()
+    }
 }
 
 impl Bug {
@@ -48,6 +61,8 @@ impl Bug {
             Self::NoFencing => "no-fencing",
             Self::SettleBeforeCommit => "settle-before-commit",
             Self::WrongByte => "wrong-byte",
+            Self::EarlyRetry => "early-retry",
+            Self::WallClock => "wall-clock",
         }
     }
 }
@@ -67,7 +82,10 @@ pub struct GatewayArgs {
 #[tokio::main(worker_threads = 1)]
 pub async fn run(args: &GatewayArgs) -> anyhow::Result<()> {
     let environment = std::env::vars().collect();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let clock: Arc<dyn Clock> = match args.bug {
+        Bug::WallClock => Arc::new(WallClock),
+        _ => Arc::new(SystemClock::start()),
+    };
     let config =
         config::load(&args.config, &environment, clock.now()).map_err(|it| anyhow::anyhow!("{it}"))?;
     tenterhook::telemetry::log::init(config.server.log.json, &config.server.log.filter)
@@ -127,6 +145,15 @@ impl Store for BrokenStore {
                 inner.settle(batch).await
             });
             return Ok(said);
+        }
+        if self.bug == Bug::EarlyRetry {
+            let at_once = |mut settlement: Settlement| {
+                if let Verdict::Retry { at } = &mut settlement.verdict {
+                    *at = settlement.started_at;
+                }
+                settlement
+            };
+            return self.inner.settle(batch.into_iter().map(at_once).collect()).await;
         }
         if self.bug != Bug::NoFencing {
             return self.inner.settle(batch).await;

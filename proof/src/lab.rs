@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-pub use gateway::{Addresses, Gateway, Site};
+pub use gateway::{Addresses, Gateway, Launch, Site};
 pub use handler::Handler;
 pub use load::{Journal, Load};
 

@@ -1,5 +1,7 @@
 //! All rigs, in the order in which they run.
 
+mod clock;
+mod corruption;
 mod kill;
 
 use crate::rig::Rig;
@@ -7,5 +9,5 @@ use crate::rig::Rig;
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Rig> {
-    vec![kill::rig()]
+    vec![kill::rig(), corruption::rig(), clock::rig()]
 }

@@ -105,7 +105,7 @@ impl Ingress {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let mut visit = Visit::begin(&request, peer, self.clock.now());
+        let mut visit = Visit::begin(&request, peer, self.clock.as_ref());
         if let Some(answer) = health::answer(&request, self.store.as_ref(), &self.budget, visit.received_at) {
             return visit.finish(answer);
         }

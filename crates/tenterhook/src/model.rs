@@ -35,4 +35,4 @@ pub use id::{DeliveryId, EventId};
 pub use lane::{BreakerState, LaneView};
 pub use ledger::{DestinationStats, EventCounts, Ledger, Stats};
 pub use name::{DestinationName, SourceName};
-pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use time::{Clock, ManualClock, Origin, SystemClock, Timestamp};

@@ -129,7 +129,15 @@ impl Site {
 
     /// Starts the gateway and waits until it is ready; an error where it ends before.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
-        self.spawn()?.ready().await
+        match self.launch(PATIENCE).await? {
+            Launch::Ready(gateway) => Ok(gateway),
+            Launch::Ended { said, .. } => anyhow::bail!("the gateway ended before it was ready:\n{said}"),
+        }
+    }
+
+    /// Starts the gateway and waits until it is ready or ends; an error where it does neither within `patience`.
+    pub async fn launch(&self, patience: Duration) -> anyhow::Result<Launch> {
+        self.spawn()?.settled(patience).await
     }
 
     /// Starts the gateway and waits for nothing.
@@ -164,18 +172,32 @@ pub struct Starting {
 
 impl Starting {
     /// Waits until it is ready; an error where it ends before.
-    pub async fn ready(mut self) -> anyhow::Result<Gateway> {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            self.addresses.wait_for(Option::is_some).await.ok().and_then(|at| at.clone())
+    pub async fn ready(self) -> anyhow::Result<Gateway> {
+        match self.settled(PATIENCE).await? {
+            Launch::Ready(gateway) => Ok(gateway),
+            Launch::Ended { said, .. } => anyhow::bail!("the gateway ended before it was ready:\n{said}"),
+        }
+    }
+
+    /// Waits until it is ready or ends.
+    async fn settled(mut self, patience: Duration) -> anyhow::Result<Launch> {
+        let waited = tokio::time::timeout(patience, async {
+            let at = self.addresses.wait_for(Option::is_some).await.ok().and_then(|at| at.clone());
+            // Its stderr is at its end: so is the process, or nearly.
+            let status = if at.is_none() { Some(self.child.wait().await?) } else { None };
+            anyhow::Ok((at, status))
         });
         let waited = waited.await;
         let Self { child, log, following, .. } = self;
         match waited {
-            Ok(Some(at)) => Ok(Gateway { child, at, log, following, client: reqwest::Client::new() }),
-            Ok(None) => {
-                let _ = following.await;
-                anyhow::bail!("the gateway ended before it was ready:\n{}", log.tail())
+            Ok(Ok((Some(at), _))) => {
+                Ok(Launch::Ready(Gateway { child, at, log, following, client: reqwest::Client::new() }))
             }
+            Ok(Ok((None, status))) => {
+                let _ = following.await;
+                Ok(Launch::Ended { status: status.context("it ended")?, said: log.tail() })
+            }
+            Ok(Err(error)) => Err(error),
             Err(_) => anyhow::bail!("the gateway did not get ready:\n{}", log.tail()),
         }
     }
@@ -193,6 +215,19 @@ impl Starting {
 struct Witness {
     events: Vec<String>,
     lines: Arc<Mutex<Vec<String>>>,
+}
+
+/// What came of starting a gateway.
+pub enum Launch {
+    /// It runs.
+    Ready(Gateway),
+    /// It ended before it was ready.
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// The last lines that it wrote.
+        said: String,
+    },
 }
 
 #[derive(Clone, Debug, Default)]

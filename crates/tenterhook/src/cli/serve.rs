@@ -94,7 +94,7 @@ async fn serve(config: Config, environment: BTreeMap<String, String>) -> Result<
             _ = signals.hangup.recv() => reload(&server).await,
             why = server.gateway().fatal() => {
                 return Err(Failure::new(Exit::Internal, format!("the store cannot go on: {why}"))
-                    .hint("check the disk; what was acknowledged is on it, and is delivered after a restart"));
+                    .hint("check the disk; what was acknowledged is on it, and is delivered after a restart, unless the next start says that the file itself is damaged"));
             }
         }
     }
@@ -133,5 +133,25 @@ fn refusal(error: &StartError) -> Failure {
         }
         _ => Exit::Usage,
     };
-    Failure::new(exit, error.to_string())
+    let hint = match error {
+        StartError::Store(error) => advice(error.kind),
+        _ => "",
+    };
+    Failure::new(exit, error.to_string()).hint(hint)
+}
+
+/// What a person does about a store that does not open.
+fn advice(kind: StoreErrorKind) -> &'static str {
+    match kind {
+        StoreErrorKind::Corrupt => {
+            "the store is damaged: keep a copy of its files, check the disk, then restore a backup, or save what can be \
+             read with `sqlite3 FILE .recover`; providers can send again what is lost"
+        }
+        StoreErrorKind::Incompatible => {
+            "name another file in `store.url`, or bring back the one that belongs there"
+        }
+        StoreErrorKind::Full => "make room on the disk",
+        StoreErrorKind::Locked => "only one gateway at a time can have a store",
+        StoreErrorKind::Unavailable | StoreErrorKind::Invalid => "check the disk, and who may write there",
+    }
 }

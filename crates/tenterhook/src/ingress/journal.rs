@@ -14,7 +14,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use crate::model::{Accepted, Admitted, Known, SourceName, Timestamp};
+use crate::model::{Accepted, Admitted, Clock, Known, SourceName, Timestamp};
 use crate::net::listener::Peer;
 use crate::source::Inbound;
 use crate::telemetry::metrics::{DuplicateKind, Metrics};
@@ -34,8 +34,10 @@ const LOGGED_CHARS_MAX: usize = 128;
 pub(super) struct Visit {
     /// Minted here, returned, and in every line.
     pub(super) correlation_id: String,
-    /// When the head had arrived: the time by which it is judged.
+    /// When the head had arrived.
     pub(super) received_at: Timestamp,
+    /// The same moment by the wall clock: the time by which it is judged.
+    pub(super) judged_at: Timestamp,
     /// The sender's address: the socket's, until what proxies say of it is known.
     pub(super) source_ip: IpAddr,
     /// Nothing of the body is left on the connection.
@@ -53,10 +55,11 @@ pub(super) struct EventFacts {
 }
 
 impl Visit {
-    pub(super) fn begin<B: Body>(request: &Request<B>, peer: Peer, now: Timestamp) -> Self {
+    pub(super) fn begin<B: Body>(request: &Request<B>, peer: Peer, clock: &dyn Clock) -> Self {
         Self {
             correlation_id: mint_correlation_id(),
-            received_at: now,
+            received_at: clock.now(),
+            judged_at: clock.wall_now(),
             source_ip: peer.address.ip().to_canonical(),
             body_is_read: request.body().is_end_stream(),
             started: Instant::now(),
@@ -80,6 +83,7 @@ impl Visit {
             correlation_id: self.correlation_id.clone(),
             source_ip: Some(self.source_ip),
             received_at: self.received_at,
+            judged_at: self.judged_at,
         }
     }
 

@@ -112,6 +112,6 @@ where
     if body.size_hint().lower() > limits.body_bytes_max {
         return Err(Rejection::too_large(limits.body_bytes_max));
     }
-    let now = visit.received_at.to_system();
+    let now = visit.judged_at.to_system();
     door.source.verifier.screen(headers, now).map_err(Rejection::unverified)
 }

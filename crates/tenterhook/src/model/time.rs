@@ -63,8 +63,29 @@ impl Timestamp {
 
 /// Where the time comes from. Decisions take a [`Timestamp`]; only edges hold a clock.
 pub trait Clock: Send + Sync {
-    /// The time now. Never goes back within a process.
+    /// The time now. Never goes back within a process, and no step of the wall clock moves it.
     fn now(&self) -> Timestamp;
+
+    /// What the wall clock says now, wherever it was stepped to: what the timestamps of senders are held against, for
+    /// they come from other machines.
+    fn wall_now(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Where its time begins, if the machine can tell.
+    fn origin(&self) -> Option<Origin> {
+        None
+    }
+}
+
+/// What a clock says of the moment at which the machine was started. Two processes of one boot tell by it how far their
+/// clocks are apart, whatever was done to the wall clock between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Names the boot; another boot, another name.
+    pub boot: String,
+    /// By the clock, to about 10 ms.
+    pub at: Timestamp,
 }
 
 /// The wall clock as it was at start, plus what the monotonic clock has counted since: a step of the wall clock while
@@ -73,13 +94,15 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock {
     started_at: Timestamp,
     started: tokio::time::Instant,
+    origin: Option<Origin>,
 }
 
 impl SystemClock {
     /// Reads the wall clock once.
     #[must_use]
     pub fn start() -> Self {
-        Self { started_at: Self::wall(), started: tokio::time::Instant::now() }
+        let (started_at, started) = (Self::wall(), tokio::time::Instant::now());
+        Self { started_at, started, origin: origin(started_at) }
     }
 
     /// What the wall clock says at this moment, for the check that notices a step of it.
@@ -94,6 +117,22 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         self.started_at.plus(self.started.elapsed())
     }
+
+    fn wall_now(&self) -> Timestamp {
+        Self::wall()
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.origin.clone()
+    }
+}
+
+/// `None` where there is no `/proc` as on Linux.
+fn origin(now: Timestamp) -> Option<Origin> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    Some(Origin { boot: boot.trim().to_owned(), at: now.minus(Duration::try_from_secs_f64(seconds).ok()?) })
 }
 
 /// A clock that stands still until it is moved: for tests and simulation.

@@ -41,8 +41,10 @@ pub struct Inbound {
     pub correlation_id: String,
     /// The address it came from, behind trusted proxies.
     pub source_ip: Option<IpAddr>,
-    /// When its headers had arrived: the time by which it is judged.
+    /// When its headers had arrived.
     pub received_at: Timestamp,
+    /// The same moment by the wall clock: the time by which its own timestamp is judged.
+    pub judged_at: Timestamp,
 }
 
 /// What a verified request turned out to be.
@@ -66,7 +68,7 @@ impl Source {
     pub fn admit(&self, inbound: &Inbound) -> Result<Admission, VerifyError> {
         let url = self.judged_url(&inbound.original_url);
         let request = self.request(inbound, url.as_deref());
-        let verified = self.verifier.verify(&request, inbound.received_at.to_system())?;
+        let verified = self.verifier.verify(&request, inbound.judged_at.to_system())?;
         if let Some(reply) = self.handshake(&request) {
             return Ok(Admission::Handshake(reply));
         }

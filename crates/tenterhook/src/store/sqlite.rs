@@ -19,6 +19,7 @@
 //! | `accept` `lease` `settle` `change` `prune` | what is done inside a transaction |
 //! | `row` `tally` | a delivery's transitions, its place in line, the ledger |
 //! | `dedupe` | the index of keys in RAM |
+//! | `check` | what is damaged, and what of it can be made anew |
 //! | `body` `events` `deliveries` `stats` `readers` | reading |
 //! | `codec` `names` | how things are written down |
 //!
@@ -27,6 +28,7 @@
 mod accept;
 mod body;
 mod change;
+mod check;
 mod codec;
 mod dedupe;
 mod deliveries;
@@ -55,6 +57,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::check::Look;
 use self::codec::Packed;
 use self::engine::Engine;
 use self::lock::StoreLock;
@@ -139,7 +142,7 @@ pub trait Faults: Send + Sync + fmt::Debug {
 /// The inbox in a SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
-    queue: Queue,
+    queue: Arc<Queue>,
     /// For people.
     readers: Readers,
     /// For the bodies of leases, which must not wait behind four people's lists.
@@ -148,6 +151,7 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     path: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
+    look: Mutex<Option<Look>>,
 }
 
 impl SqliteStore {
@@ -164,7 +168,18 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let lock = StoreLock::take(&settings.path)?;
         let names = Arc::<Names>::default();
-        let engine = Engine::open(&settings, Arc::clone(&names), clock.now(), None)?;
+        check::vet(&settings.path)?;
+        let open = || Engine::open(&settings, Arc::clone(&names), clock.as_ref(), None);
+        let engine = match open() {
+            // The damage may be one of an index: that can be made anew.
+            Err(error) if error.kind == StoreErrorKind::Corrupt => {
+                let rebuilt = schema::open_writer(&settings.path)?;
+                check::rebuild(&rebuilt).map_err(|_| error)?;
+                tracing::error!("store_indexes_rebuilt");
+                open()?
+            }
+            opened => opened?,
+        };
         let shared = Arc::new(Shared::new());
         let (queue, commands) = Queue::new(Arc::clone(&shared));
         let path = settings.path.clone();
@@ -178,6 +193,8 @@ impl SqliteStore {
             .map_err(|error| {
                 StoreError::new(StoreErrorKind::Unavailable, format!("cannot start the writer: {error}"))
             })?;
+        let queue = Arc::new(queue);
+        let look = Look::begin(&path, Arc::clone(&queue));
         Ok(Self {
             queue,
             readers: Readers::new(path.clone(), Arc::clone(&shared), 4),
@@ -186,6 +203,7 @@ impl SqliteStore {
             shared,
             path,
             thread: Mutex::new(Some(thread)),
+            look: Mutex::new(look),
         })
     }
 
@@ -233,6 +251,10 @@ impl SqliteStore {
         length(&self.path) + length(&schema::beside(&self.path, "-wal"))
     }
 
+    fn take_look(&self) -> Option<Look> {
+        self.look.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -241,6 +263,9 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     /// Lets the writer finish what it was given, and lets go of the lock.
     fn drop(&mut self) {
+        if let Some(look) = self.take_look() {
+            look.end();
+        }
         self.queue.hang_up();
         if let Some(thread) = self.take_thread() {
             let _ = thread.join();
@@ -410,6 +435,9 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        if let Some(look) = self.take_look() {
+            let _ = tokio::task::spawn_blocking(move || look.end()).await;
+        }
         self.readers.close().await;
         self.bodies.close().await;
         // Closing twice is fine: the second finds nobody to ask.

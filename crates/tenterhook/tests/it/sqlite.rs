@@ -4,6 +4,7 @@
 mod disk;
 mod file;
 mod flow;
+mod rot;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

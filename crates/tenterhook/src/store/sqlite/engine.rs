@@ -6,17 +6,21 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, params};
 
+use super::check::{self, Wal};
 use super::codec::{DEAD, LEASED, PENDING, reason_code};
 use super::dedupe::DedupeIndex;
 use super::names::Names;
 use super::row::{self, Row, columns};
 use super::tally::Tally;
 use super::{SqliteSettings, schema};
-use crate::model::{DeadReason, Timestamp};
+use crate::model::{Clock, DeadReason, Origin, Timestamp};
 use crate::store::{AuditEntry, StoreError, StoreErrorKind};
 
 /// A step of the wall clock beyond this, between two runs, is not believed at once.
 const STEP_MS: i64 = 3_600_000;
+
+/// How exactly two processes can compare their clocks.
+const ORIGIN_MS: i64 = 20;
 
 /// The engine.
 #[derive(Debug)]
@@ -37,6 +41,47 @@ pub(super) struct Engine {
     pub(super) bytes_max: Option<u64>,
     /// Bytes that the present transaction may still add, once somebody asked.
     room: Option<i64>,
+    /// Where this process's time begins, until that is written.
+    origin: Option<Origin>,
+}
+
+/// What the process that wrote last left behind.
+#[derive(Debug)]
+struct Former {
+    last_id: i64,
+    last_seen: i64,
+    boot: String,
+    origin: i64,
+}
+
+impl Former {
+    fn read(conn: &Connection) -> rusqlite::Result<Self> {
+        let sql =
+            "SELECT max(last_id, coalesce((SELECT max(id) FROM event),0)), last_seen, boot, origin FROM meta";
+        conn.query_row(sql, [], |row| {
+            Ok(Self { last_id: row.get(0)?, last_seen: row.get(1)?, boot: row.get(2)?, origin: row.get(3)? })
+        })
+    }
+
+    /// How much later our clock calls the moment that its clock called a time: what its due times are off by. Within
+    /// one boot that is known. After another one, only a clock that went back shows.
+    fn shift(&self, origin: Option<&Origin>, now: i64) -> i64 {
+        let gap = now.saturating_sub(self.last_seen);
+        let known = origin.filter(|origin| origin.boot == self.boot).map(|origin| {
+            (origin.at.millis().saturating_sub(self.origin), now.saturating_sub(origin.at.millis()))
+        });
+        let shift = match known {
+            // The rest of the gap is the time for which nothing was written, within this boot.
+            Some((shift, uptime))
+                if (-STEP_MS..=uptime.saturating_add(STEP_MS)).contains(&gap.saturating_sub(shift)) =>
+            {
+                shift
+            }
+            _ if self.last_seen > 0 => gap.min(0),
+            _ => 0,
+        };
+        if shift.abs() <= ORIGIN_MS { 0 } else { shift.saturating_add(ORIGIN_MS) }
+    }
 }
 
 /// Whether the clock is believed for what cannot be undone: forgetting keys and removing events.
@@ -76,24 +121,31 @@ impl Engine {
     pub(super) fn open(
         settings: &SqliteSettings,
         names: Arc<Names>,
-        now: Timestamp,
+        clock: &dyn Clock,
         former: Option<ClockGuard>,
     ) -> Result<Self, StoreError> {
+        let wal = Wal::scan(&settings.path);
         let conn = schema::open_writer(&settings.path)?;
-        let failed = |error: rusqlite::Error| judge(&error, "open the store");
-        if former.is_some() {
-            verify(&conn).map_err(failed)?;
+        let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+            // Tables that are not there any more, rows that are missing or hold what no version ever wrote.
+            None | Some(ErrorCode::Unknown) => {
+                StoreError::new(StoreErrorKind::Corrupt, format!("cannot open the store: {error}"))
+            }
+            Some(_) => judge(&error, "open the store"),
+        };
+        match former {
+            Some(_) => verify(&conn).map_err(failed)?,
+            None => {
+                wal.compare(&conn).map_err(failed)?;
+                check::schema(&conn).map_err(failed)?;
+                check_tables(&conn, &SMALL).map_err(failed)?;
+            }
         }
         names.load(&conn).map_err(failed)?;
-        let now = now.millis();
-        let (last_id, last_seen) = conn
-            .query_row(
-                "SELECT max(last_id, coalesce((SELECT max(id) FROM event),0)), last_seen FROM meta",
-                [],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-            )
-            .map_err(failed)?;
-        let guard = former.unwrap_or_else(|| ClockGuard::new(last_seen, now));
+        let (now, origin) = (clock.now().millis(), clock.origin());
+        let left = Former::read(&conn).map_err(failed)?;
+        let last_id = left.last_id;
+        let guard = former.unwrap_or_else(|| ClockGuard::new(left.last_seen, now));
         let dedupe = DedupeIndex::load(&conn, guard.expiry(now)).map_err(failed)?;
         let mut engine = Self {
             conn,
@@ -108,10 +160,11 @@ impl Engine {
             prune_from: 0,
             bytes_max: settings.bytes_max,
             room: None,
+            origin,
         };
         engine.load_paused().map_err(failed)?;
         if former.is_none() {
-            engine.take_over(settings).map_err(failed)?;
+            engine.take_over(settings, &left).map_err(failed)?;
         }
         Ok(engine)
     }
@@ -128,6 +181,11 @@ impl Engine {
     /// Writes the counters: the last statement before a commit.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         self.dedupe.save_runs(&self.conn)?;
+        if let Some(origin) = &self.origin {
+            self.conn
+                .prepare_cached("UPDATE meta SET boot=?1, origin=?2")?
+                .execute(params![origin.boot, origin.at.millis()])?;
+        }
         self.tally.write(&self.conn, self.last_id, self.now)
     }
 
@@ -135,6 +193,7 @@ impl Engine {
     pub(super) fn commit(&mut self) -> rusqlite::Result<bool> {
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.dedupe.commit();
+        self.origin = None;
         Ok(self.tally.woke)
     }
 
@@ -225,8 +284,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What a new process does first: nobody will settle the former one's leases.
-    fn take_over(&mut self, settings: &SqliteSettings) -> rusqlite::Result<()> {
+    /// What a new process does first: nobody will settle the former one's leases, and due times are by its clock.
+    fn take_over(&mut self, settings: &SqliteSettings, former: &Former) -> rusqlite::Result<()> {
         let now = self.now;
         let latest = Timestamp::from_millis(now).plus(settings.backoff_max).millis();
         let leased: Vec<Row> = self
@@ -234,15 +293,27 @@ impl Engine {
             .prepare(concat!("SELECT ", columns!(), " FROM delivery INDEXED BY leased WHERE state=1"))?
             .query_map([], Row::read)?
             .collect::<rusqlite::Result<_>>()?;
-        let is_ahead = self
-            .conn
-            .prepare("SELECT 1 FROM delivery INDEXED BY ready WHERE state=0 AND at>?1 LIMIT 1")?
-            .exists([latest])?;
+        let is_later = |than: i64| {
+            self.conn
+                .prepare("SELECT 1 FROM delivery INDEXED BY ready WHERE state=0 AND at>?1 LIMIT 1")?
+                .exists([than])
+        };
+        let shift = former.shift(self.origin.as_ref(), now);
+        // What was due by its clock is due by ours, too.
+        let waiting = if shift > 0 { former.last_seen } else { now };
+        let is_shifted = shift != 0 && is_later(waiting)?;
         // Nothing to do is nothing to write: a store opens also on a full disk.
-        if leased.is_empty() && !is_ahead {
+        if leased.is_empty() && !is_shifted && !is_later(latest)? {
             return Ok(());
         }
         self.begin(Timestamp::from_millis(now))?;
+        let mut shifted = 0;
+        if is_shifted {
+            shifted = self.conn.execute(
+                "UPDATE delivery INDEXED BY ready SET at=at+?1 WHERE state=0 AND at>?2",
+                [shift, waiting],
+            )?;
+        }
         let mut dead = 0_usize;
         for old in leased.iter().filter(|row| row.state == LEASED) {
             dead += usize::from(self.end_lease(old, old.budget, old.at.min(now))?);
@@ -252,7 +323,7 @@ impl Engine {
             .execute("UPDATE delivery INDEXED BY ready SET at=?1 WHERE state=0 AND at>?1", [latest])?;
         self.finish()?;
         self.commit()?;
-        tracing::info!(leases = leased.len(), dead, clamped, "store_leases_ended");
+        tracing::info!(leases = leased.len(), dead, shifted, clamped, "store_leases_ended");
         Ok(())
     }
 }
@@ -260,15 +331,24 @@ impl Engine {
 /// What is cheap to check after an I/O error; then everything in the WAL goes to the database file, through an fsync
 /// that counts.
 fn verify(conn: &Connection) -> rusqlite::Result<()> {
-    for table in ["meta", "tally", "name", "paused", "tombstone"] {
+    check_tables(conn, &SMALL)?;
+    check_tables(conn, &["tombstone"])?;
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Tables of a few rows that everything needs.
+const SMALL: [&str; 4] = ["meta", "tally", "name", "paused"];
+
+fn check_tables(conn: &Connection, tables: &[&str]) -> rusqlite::Result<()> {
+    for table in tables {
         let finding: String =
-            conn.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
+            conn.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))?;
         if finding != "ok" {
             let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
             return Err(rusqlite::Error::SqliteFailure(corrupt, Some(finding)));
         }
     }
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    Ok(())
 }
 
 /// What an engine error means to callers.

@@ -32,6 +32,7 @@ pub(super) enum Work {
     Pause(DestinationName, bool, AuditEntry),
     Audit(AuditEntry),
     ConfirmClock,
+    Rebuild,
     Close,
 }
 
@@ -185,6 +186,11 @@ impl Queue {
         let (reply, answer) = oneshot::channel();
         self.send(Command { work, bytes, reply })?;
         answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Hands work to the writer and does not wait. A writer that is gone needs none.
+    pub(super) fn tell(&self, work: Work) {
+        let _ = self.send(Command { work, bytes: 0, reply: oneshot::channel().0 });
     }
 
     fn send(&self, command: Command) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ pub(super) const APPLICATION_ID: i32 = 0x544E_484B;
 pub(super) const CHECKPOINT_PAGES: i64 = 4000;
 
 /// Each step takes `user_version` from its index to the next, in one transaction: killed anywhere, it begins anew.
-pub(super) const MIGRATIONS: [&str; 1] = [V1];
+pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
 
 const V1: &str = "
 CREATE TABLE meta(
@@ -78,6 +78,12 @@ CREATE TABLE audit(
   id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
   subject TEXT NOT NULL, count INTEGER NOT NULL) STRICT;
 CREATE TABLE probe(id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
+";
+
+/// Where the time of the process begins that wrote last, for the due times that it left.
+const V2: &str = "
+ALTER TABLE meta ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE meta ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Opens the one read-write connection: refuses what is not ours before anything is written, creates or migrates.
@@ -175,7 +181,16 @@ fn refuse_foreign_header(path: &Path) -> Result<(), StoreError> {
     };
     let length = file.metadata().map_err(|error| failed(path, "open", &error))?.len();
     if length == 0 {
-        return Ok(());
+        // A new file gets a WAL only once there is something in it; SQLite would throw this one away.
+        let wal = std::fs::metadata(beside(path, "-wal")).map_or(0, |metadata| metadata.len());
+        if wal == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` is empty, but its `-wal` is not: something has cut it: left untouched",
+            path.display()
+        );
+        return Err(StoreError::new(StoreErrorKind::Corrupt, message));
     }
     if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
         return Err(StoreError::new(

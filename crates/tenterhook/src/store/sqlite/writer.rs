@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
+use super::check;
 use super::codec::Packed;
 use super::engine::{ClockGuard, Engine, judge};
 use super::names::Names;
@@ -31,6 +32,8 @@ const IDLE: Duration = Duration::from_millis(50);
 /// So many I/O errors within [`IO_ERRORS_WITHIN`] are fatal.
 const IO_ERRORS_FATAL: usize = 3;
 const IO_ERRORS_WITHIN: Duration = Duration::from_secs(60);
+/// So many meetings with damaged pages within [`IO_ERRORS_WITHIN`] are fatal: the indexes were made anew in vain.
+const DAMAGES_FATAL: usize = 3;
 
 /// The writer. Owns the only connection that writes.
 pub(super) struct Writer {
@@ -43,6 +46,7 @@ pub(super) struct Writer {
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     io_errors: Vec<Instant>,
+    damages: Vec<Instant>,
     tried_to_open: Option<Instant>,
     /// When the trouble was looked at last.
     probed: Instant,
@@ -79,6 +83,7 @@ impl Writer {
             metrics,
             shared,
             io_errors: Vec::new(),
+            damages: Vec::new(),
             tried_to_open: None,
             probed: Instant::now(),
             vacuum: false,
@@ -273,6 +278,9 @@ impl Writer {
                     || rolled_back
                         .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
                 self.break_off(judge(error, "write"), io);
+                if code == Some(ErrorCode::DatabaseCorrupt) {
+                    self.count_damage(&error.to_string());
+                }
             }
         }
     }
@@ -298,13 +306,33 @@ impl Writer {
         }
     }
 
+    fn count_damage(&mut self, said: &str) {
+        tracing::error!(said, "store_damaged");
+        let now = Instant::now();
+        self.damages.retain(|at| now.duration_since(*at) < IO_ERRORS_WITHIN);
+        self.damages.push(now);
+        if self.damages.len() >= DAMAGES_FATAL {
+            let why = format!("`{}` is damaged: {said}", self.settings.path.display());
+            check::mark(&self.settings.path, &why);
+            self.shared.fatal.send_replace(Some(why));
+        }
+    }
+
     fn reopen(&mut self) -> bool {
         if self.tried_to_open.is_some_and(|at| at.elapsed() < PROBE) {
             return false;
         }
         self.tried_to_open = Some(Instant::now());
         let opened =
-            Engine::open(&self.settings, Arc::clone(&self.names), self.clock.now(), Some(self.guard));
+            Engine::open(&self.settings, Arc::clone(&self.names), self.clock.as_ref(), Some(self.guard));
+        // What is derived is made anew before anything is believed that met a damaged page.
+        let opened = opened.and_then(|engine| {
+            if !self.damages.is_empty() {
+                check::rebuild(&engine.conn).map_err(|error| judge(&error, "make the indexes anew"))?;
+                tracing::error!("store_indexes_rebuilt");
+            }
+            Ok(engine)
+        });
         match opened {
             Ok(engine) => {
                 self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
@@ -315,8 +343,10 @@ impl Writer {
             }
             Err(error) => {
                 tracing::warn!(%error, "store_reopen_failed");
-                if error.kind == StoreErrorKind::Unavailable {
-                    self.count_io_error(error.message.clone());
+                match error.kind {
+                    StoreErrorKind::Unavailable => self.count_io_error(error.message.clone()),
+                    StoreErrorKind::Corrupt => self.count_damage(&error.message),
+                    _ => {}
                 }
                 self.shared.set_trouble(Some(error));
                 false
@@ -470,6 +500,11 @@ fn perform(
                 engine.guard = ClockGuard::default();
                 Ok(Ok(Done::Nothing))
             }
+            Work::Rebuild => check::rebuild(&engine.conn).map(|()| {
+                tracing::error!("store_indexes_rebuilt");
+                engine.tally.woke = true;
+                Ok(Done::Nothing)
+            }),
             Work::Close => Ok(Ok(Done::Nothing)),
         })
         .collect::<rusqlite::Result<_>>()?;

@@ -261,3 +261,18 @@ async fn a_form_of_endless_parameters_is_no_form_whoever_signed_it() {
     assert_eq!(gateway.ask(semicolons.bytes()).await.status, 401);
     assert_eq!(gateway.ask(good.bytes()).await.status, 202);
 }
+
+#[tokio::test]
+async fn timestamps_are_held_against_the_wall_clock_as_it_is_now_and_nothing_else_follows_it() {
+    let hooks = source("hooks", "standard-webhooks", WHSEC);
+    let signed = |id: &str| standard(&hooks, id, BODY).bytes();
+    let gateway = Gateway::start(vec![source("hooks", "standard-webhooks", WHSEC)]).await;
+    let mut answers = Vec::new();
+    for (id, ahead_s) in [("a", 0), ("b", -7200), ("c", 86_400), ("d", 299), ("e", -301), ("f", 0)] {
+        gateway.wall.ahead_ms.store(ahead_s * 1000, std::sync::atomic::Ordering::SeqCst);
+        answers.push(gateway.ask(signed(id)).await.status);
+    }
+    assert_eq!(answers, [202, 400, 400, 202, 400, 202]);
+    let received: Vec<_> = gateway.store_events().await.into_iter().map(|event| event.received_at).collect();
+    assert_eq!(received, [NOW; 3]);
+}

@@ -1,7 +1,7 @@
 //! A gateway's way in on a free port, with a store that can be told to misbehave, and requests as providers sign them.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ pub(crate) struct Gateway {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) store: Arc<Moody>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) wall: Arc<Wall>,
     pub(crate) rejections: Arc<Rejections>,
     pub(crate) metrics: Arc<Metrics>,
     _stop: DropGuard,
@@ -54,13 +55,14 @@ impl Gateway {
 
     pub(crate) async fn start_with(sources: Vec<Source>, settings: IngressSettings) -> Self {
         let clock = Arc::new(ManualClock::at(NOW));
+        let wall = Arc::new(Wall { steady: Arc::clone(&clock), ahead_ms: AtomicI64::new(0) });
         let store = Arc::new(Moody::new(Arc::clone(&clock) as Arc<dyn Clock>));
         let rejections = Arc::new(Rejections::default());
         let metrics = Arc::new(Metrics::new());
         metrics.set_names(sources.iter().map(|source| &source.name), []);
         let ingress = Ingress::new(
             Arc::clone(&store) as Arc<dyn Store>,
-            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::clone(&wall) as Arc<dyn Clock>,
             Arc::clone(&metrics),
             Arc::clone(&rejections),
             generation(sources, settings),
@@ -74,7 +76,7 @@ impl Gateway {
             async move { ingress.receive(request, peer).await }
         };
         tokio::spawn(serve(listener, ListenerSettings::default(), service, stop.clone(), Duration::ZERO));
-        Self { address, ingress, store, clock, rejections, metrics, _stop: stop.drop_guard() }
+        Self { address, ingress, store, clock, wall, rejections, metrics, _stop: stop.drop_guard() }
     }
 
     pub(crate) async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
@@ -90,6 +92,22 @@ impl Gateway {
     /// The submissions that became events, oldest first.
     pub(crate) fn stored(&self) -> Vec<Submission> {
         self.store.new.lock().unwrap().clone()
+    }
+}
+
+/// The clock of the way in, with a wall clock beside it that can be stepped.
+pub(crate) struct Wall {
+    steady: Arc<ManualClock>,
+    pub(crate) ahead_ms: AtomicI64,
+}
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        self.steady.now()
+    }
+
+    fn wall_now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now().millis() + self.ahead_ms.load(Ordering::SeqCst))
     }
 }
 

@@ -4,8 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
-use tenterhook::model::{Accepted, DeadReason, DeliveryState, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenterhook::model::{Accepted, Clock, DeadReason, DeliveryState, Origin, Timestamp, Verdict};
+use tenterhook::store::sqlite::{SqliteSettings, SqliteStore};
 use tenterhook::store::{Store, StoreErrorKind};
+use tenterhook::telemetry::metrics::Metrics;
 
 use super::{Bench, DAY, HOUR, MINUTE, START, accept, accept_new, draft, lease, settlement};
 
@@ -76,7 +81,7 @@ async fn a_store_killed_while_it_was_created_is_created_anew() {
         let version: i64 = Connection::open(bench.path())
             .and_then(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get(0)))
             .expect("a version");
-        assert_eq!(version, 1);
+        assert_eq!(version, 2);
     }
 }
 
@@ -204,4 +209,71 @@ async fn ids_and_due_times_do_not_follow_a_clock_that_went_back() {
     let due: Vec<_> = store.deliveries(Default::default()).await.expect("lists").items;
     let latest = START.plus(HOUR * 6);
     assert!(due.iter().all(|delivery| delivery.at <= latest), "{due:?}");
+}
+
+/// A clock on a machine that can tell two processes how far their clocks are apart.
+struct OnMachine {
+    now: Timestamp,
+    boot: &'static str,
+    up: Duration,
+}
+
+impl Clock for OnMachine {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        Some(Origin { boot: self.boot.to_owned(), at: self.now.minus(self.up) })
+    }
+}
+
+/// When a delivery is due that was to wait a minute, seen by a process that starts 10 s later with its clock `ahead`
+/// by so many hours (or behind).
+async fn due_after_a_step(boot: &'static str, ahead: i64) -> i64 {
+    let bench = Bench::new();
+    let open = |clock| {
+        SqliteStore::open(SqliteSettings::new(bench.path()), Arc::new(clock), Arc::new(Metrics::default()))
+            .expect("opens")
+    };
+    let store = open(OnMachine { now: START, boot: "first", up: HOUR });
+    accept_new(&store, draft("a", "{}", START)).await;
+    let leases = lease(&store, START, 1).await.leases;
+    let retry = Verdict::Retry { at: START.plus(MINUTE) };
+    store.settle(vec![settlement(&leases[0], retry, START)]).await.expect("settles");
+    store.close().await.expect("closes");
+    let later = Duration::from_secs(10);
+    let now = Timestamp::from_millis(START.plus(later).millis() + ahead * 3_600_000);
+    let store = open(OnMachine { now, boot, up: HOUR + later });
+    let due = store.deliveries(Default::default()).await.expect("lists").items.remove(0);
+    due.at.millis() - now.millis()
+}
+
+#[tokio::test]
+async fn a_backoff_goes_on_across_a_restart_with_a_clock_that_was_stepped() {
+    for ahead in [0, -2, 24, 24 * 3652] {
+        let left_ms = due_after_a_step("first", ahead).await;
+        assert!((50_000..=50_050).contains(&left_ms), "{ahead} h: {left_ms} ms");
+    }
+}
+
+#[tokio::test]
+async fn after_another_boot_a_clock_that_went_back_holds_nothing_up() {
+    let left_ms = due_after_a_step("second", -2).await;
+    assert!((50_000..=60_050).contains(&left_ms), "{left_ms} ms");
+    assert_eq!(due_after_a_step("second", 0).await, 50_000);
+}
+
+#[tokio::test]
+async fn an_empty_database_with_a_wal_beside_it_is_refused_and_left_as_it_is() {
+    let bench = Bench::new();
+    let store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    let copy = bench.crash("cut.db");
+    let wal = format!("{}-wal", copy.display());
+    std::fs::write(&copy, "").expect("cuts");
+    let before = std::fs::read(&wal).expect("reads");
+    let refused = bench.open_at(&copy).expect_err("refused");
+    assert_eq!(refused.kind, StoreErrorKind::Corrupt, "{refused}");
+    assert_eq!(std::fs::read(&wal).expect("reads"), before);
 }

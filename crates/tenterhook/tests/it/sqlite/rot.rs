@@ -1,0 +1,110 @@
+//! A file that rotted: what is derived is made anew, what is lost is said, what cannot be believed is refused.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tenterhook::store::{Store, StoreErrorKind};
+
+use super::{Bench, START, accept_new, draft, lease, until};
+
+const PAGE: u64 = 4096;
+const EVENTS: usize = 20;
+
+/// A store with so many deliveries pending, closed.
+async fn filled() -> Bench {
+    let bench = Bench::new();
+    let store = bench.open();
+    for number in 0..EVENTS {
+        accept_new(&store, draft(&number.to_string(), "{}", START)).await;
+    }
+    store.close().await.expect("closes");
+    bench
+}
+
+/// Zeros where a table or an index begins.
+fn wipe_root_of(database: &Path, name: &str) {
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name=?1";
+    let root: u64 = Connection::open(database)
+        .and_then(|conn| conn.query_row(sql, [name], |row| row.get::<_, i64>(0)))
+        .expect("is in the schema")
+        .unsigned_abs();
+    let file = OpenOptions::new().write(true).open(database).expect("opens");
+    file.write_all_at(&[0; PAGE as usize], (root - 1) * PAGE).expect("wipes");
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", database.display()))
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_made_anew_and_everything_flows() {
+    for index in ["ready", "leased", "dead", "line", "passed"] {
+        let bench = filled().await;
+        wipe_root_of(&bench.path(), index);
+        let store = bench.open();
+        let mut found = 0;
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while found < EVENTS && tokio::time::Instant::now() < deadline {
+            // While the store mends itself, it may refuse.
+            if store.ready().is_ok() {
+                found += lease(&store, START, 100).await.leases.len();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(found, EVENTS, "with `{index}` damaged");
+        let is_sound = || {
+            let conn = Connection::open(bench.path()).expect("opens");
+            let finding = conn.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+            finding.is_ok_and(|finding| finding == "ok")
+        };
+        until(&format!("`{index}` is made anew"), is_sound).await;
+        store.close().await.expect("closes");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_table_that_everything_needs_is_refused() {
+    for table in ["meta", "tally", "name", "event"] {
+        let bench = filled().await;
+        wipe_root_of(&bench.path(), table);
+        let refused = bench.try_open().expect_err("refused");
+        assert_eq!(refused.kind, StoreErrorKind::Corrupt, "`{table}`: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_given_up_is_believed_only_after_a_check() {
+    let bench = filled().await;
+    let marker = beside(&bench.path(), ".damaged");
+    std::fs::write(&marker, "it was damaged").expect("writes");
+    bench.open().close().await.expect("closes");
+    assert!(!marker.exists(), "a sound store is believed again");
+
+    std::fs::write(&marker, "it was damaged").expect("writes");
+    wipe_root_of(&bench.path(), "attempt");
+    let refused = bench.try_open().expect_err("refused");
+    assert_eq!(refused.kind, StoreErrorKind::Corrupt, "{refused}");
+    assert!(marker.exists());
+}
+
+#[tokio::test]
+async fn a_hole_in_the_log_is_told_from_a_torn_end_and_the_log_is_kept() {
+    let bench = Bench::new();
+    let store = bench.open();
+    for number in 0..EVENTS {
+        accept_new(&store, draft(&number.to_string(), "{}", START)).await;
+    }
+    for (part, is_hole) in [(0.5, true), (1.0, false)] {
+        let copy = bench.crash(&format!("{part}.db"));
+        let wal = OpenOptions::new().write(true).open(beside(&copy, "-wal")).expect("opens");
+        let frames = (wal.metadata().expect("is there").len() - 32) / (24 + PAGE);
+        let frame = ((frames as f64 * part) as u64).min(frames - 1);
+        wal.write_all_at(b"rot", 32 + frame * (24 + PAGE) + 24 + 1000).expect("damages");
+        let damaged = bench.open_at(&copy).expect("opens");
+        let kept = damaged.stats(START).await.expect("stats").ledger.events.accepted;
+        assert!(kept < EVENTS as u64, "{kept} of {EVENTS} events");
+        assert_eq!(beside(&copy, "-wal.damaged").exists(), is_hole, "damaged at {part}");
+    }
+}
