@@ -1,6 +1,8 @@
 //! Gateways with one deliberate bug each, for the controls: the real parts around a store that breaks one of its
 //! promises. A rig that does not notice is blind.
 
+mod pressure;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio::sync::watch;
 
 /// How far the store that writes behind is behind.
 const BEHIND: Duration = Duration::from_millis(20);
+use pressure::Pressure;
 
 /// A deliberate bug of a whole gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,6 +39,14 @@ pub enum Bug {
     SettleBeforeCommit,
     /// Changes a byte of every thirteenth body that it leases.
     WrongByte,
+    /// Lets accepts wait in a queue without an end.
+    EndlessQueue,
+    /// Keeps every body in memory.
+    Leak,
+    /// Leases nothing for anybody until all that is leased is settled.
+    OneLane,
+    /// Reads the whole store before it is ready.
+    ScanAtOpen,
     /// Retries at once instead of after the backoff.
     EarlyRetry,
     /// Lives by the wall clock, and follows its steps.
@@ -63,6 +74,10 @@ impl Bug {
             Self::WrongByte => "wrong-byte",
             Self::EarlyRetry => "early-retry",
             Self::WallClock => "wall-clock",
+            Self::EndlessQueue => "endless-queue",
+            Self::Leak => "leak",
+            Self::OneLane => "one-lane",
+            Self::ScanAtOpen => "scan-at-open",
         }
     }
 }
@@ -91,8 +106,12 @@ pub async fn run(args: &GatewayArgs) -> anyhow::Result<()> {
     tenterhook::telemetry::log::init(config.server.log.json, &config.server.log.filter)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     let bug = args.bug;
-    let around = move |inner| Arc::new(BrokenStore { inner, bug }) as Arc<dyn Store>;
+    let around =
+        move |inner| Arc::new(BrokenStore { inner, bug, pressure: Pressure::new(bug) }) as Arc<dyn Store>;
     let server = Server::start_around(config, environment, clock, around).await?;
+    if bug == Bug::ScanAtOpen {
+        pressure::scan(server.gateway().store().as_ref()).await?;
+    }
     tracing::info!(ingress = %server.ingress(), admin = %server.admin(), "gateway_ready");
     signal(SignalKind::terminate())?.recv().await.context("signals end")?;
     Ok(server.stop().await?)
@@ -102,11 +121,13 @@ pub async fn run(args: &GatewayArgs) -> anyhow::Result<()> {
 struct BrokenStore {
     inner: Arc<dyn Store>,
     bug: Bug,
+    pressure: Pressure,
 }
 
 #[async_trait]
 impl Store for BrokenStore {
     async fn accept(&self, batch: Vec<Submission>) -> Result<Vec<Accepted>, StoreError> {
+        let _held = self.pressure.accepting(&batch).await;
         let made_up = |batch: &[Submission]| {
             let id = |submission: &Submission| EventId::floor_of(submission.admitted.received_at);
             batch.iter().map(|it| Accepted::New { id: id(it), replay_suspect: false }).collect()
@@ -126,7 +147,9 @@ impl Store for BrokenStore {
     }
 
     async fn lease(&self, demand: Demand) -> Result<Leased, StoreError> {
+        self.pressure.leasing().await;
         let mut leased = self.inner.lease(demand).await?;
+        self.pressure.leased(leased.leases.len());
         if self.bug == Bug::WrongByte {
             for lease in leased.leases.iter_mut().filter(|lease| lease.message.body.len() % 13 == 0) {
                 let mut body = lease.message.body.to_vec();
@@ -155,6 +178,7 @@ impl Store for BrokenStore {
             };
             return self.inner.settle(batch.into_iter().map(at_once).collect()).await;
         }
+        self.pressure.settled(batch.len());
         if self.bug != Bug::NoFencing {
             return self.inner.settle(batch).await;
         }

@@ -1,16 +1,24 @@
 //! What every rig works with: the binary under proof, a site to run it on, a handler and senders that keep journals, and
 //! a judge that compares them with the ledger. It does not know any fault.
 
+pub mod counter;
+pub mod fill;
+pub mod flood;
 pub mod gateway;
 pub mod handler;
 pub mod judge;
 pub mod load;
+pub mod measure;
+pub mod sink;
+pub mod slow;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 
+pub use counter::Counter;
+pub use flood::{Flood, Stamp};
 pub use gateway::{Addresses, Gateway, Launch, Site};
 pub use handler::Handler;
 pub use load::{Journal, Load};

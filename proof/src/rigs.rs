@@ -2,12 +2,25 @@
 
 mod clock;
 mod corruption;
+mod isolation;
 mod kill;
+mod memory;
+mod overload;
+mod pressure;
+mod restart;
 
 use crate::rig::Rig;
 
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Rig> {
-    vec![kill::rig(), corruption::rig(), clock::rig()]
+    vec![
+        kill::rig(),
+        corruption::rig(),
+        clock::rig(),
+        overload::rig(),
+        isolation::rig(),
+        memory::rig(),
+        restart::rig(),
+    ]
 }

@@ -115,6 +115,12 @@ impl Site {
         Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
+    /// Changes its config; what runs already has to be told to reload.
+    pub fn rewrite(&self, change: impl FnOnce(String) -> String) -> anyhow::Result<()> {
+        let path = self.path().join("tenterhook.toml");
+        Ok(std::fs::write(&path, change(std::fs::read_to_string(&path)?))?)
+    }
+
     /// Its directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -377,9 +383,23 @@ impl Gateway {
 
     /// Resident memory, MiB.
     pub fn rss_mib(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("VmRSS")?.parse()?;
-        Ok(kib / 1024.0)
+        rss_mib(self.pid()?)
     }
+
+    /// Orders something of the admin API, as `/api/v1/reload`.
+    pub async fn order(&self, path: &str) -> anyhow::Result<()> {
+        let request = self.client.post(format!("{}{path}", self.at.admin)).timeout(Duration::from_secs(60));
+        let response = request.send().await?;
+        let status = response.status();
+        anyhow::ensure!(status.is_success(), "{path}: {status}: {}", response.text().await?);
+        Ok(())
+    }
+}
+
+/// Resident memory of a process, MiB.
+pub fn rss_mib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("VmRSS")?.parse()?;
+    Ok(kib / 1024.0)
 }

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `schema` | tables, identity of the file, migrations, pragmas |
 //! | `lock` | one store, one process |
-//! | `queue` | the bounded way to the writer |
+//! | `queue` `pressure` | the bounded way to the writer |
 //! | `writer` | group commit, and all that follows from a disk that says no |
 //! | `engine` | the connection with what moves in step with it |
 //! | `accept` `lease` `settle` `change` `prune` | what is done inside a transaction |
@@ -37,6 +37,7 @@ mod events;
 mod lease;
 mod lock;
 mod names;
+mod pressure;
 mod prune;
 mod queue;
 mod readers;

@@ -8,7 +8,7 @@ mod rot;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,11 +43,16 @@ pub(crate) struct Disk {
     pub(crate) io: AtomicU32,
     pub(crate) pages_max: AtomicU32,
     pub(crate) commits: AtomicU64,
+    /// Commits wait while it is set.
+    pub(crate) stalled: AtomicBool,
 }
 
 impl Faults for Disk {
     fn at_commit(&self) -> Option<Fault> {
         self.commits.fetch_add(1, Ordering::SeqCst);
+        while self.stalled.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         let due = |left: &AtomicU32| {
             left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
         };

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::change::Outcome;
 use super::codec::Packed;
 use super::lease::{Picked, Taken};
+use super::pressure::{Place, Pressure};
 use crate::model::{Accepted, DeliveryId, DestinationName, Settled, Settlement, Timestamp};
 use crate::store::{AuditEntry, Change, Demand, Pruned, Retention, Selection, StoreError, StoreErrorKind};
 
@@ -52,7 +53,11 @@ pub(super) enum Done {
 pub(super) struct Command {
     pub(super) work: Work,
     pub(super) bytes: u64,
+    /// When it came.
+    pub(super) since: Instant,
     pub(super) reply: oneshot::Sender<Result<Done, StoreError>>,
+    /// Of an accept; given back with its answer.
+    pub(super) _place: Option<Place>,
 }
 
 /// What the writer and the front share.
@@ -62,6 +67,7 @@ pub(super) struct Shared {
     pub(super) closed: AtomicBool,
     waiting: AtomicUsize,
     waiting_bytes: AtomicU64,
+    pub(super) pressure: Arc<Pressure>,
     /// When the present transaction began, in milliseconds since `born`; negative between transactions.
     busy_since_ms: AtomicI64,
     born: Instant,
@@ -80,6 +86,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicU64::new(0),
+            pressure: Pressure::new(QUEUE),
             busy_since_ms: AtomicI64::new(-1),
             born: Instant::now(),
             keys: AtomicU64::new(0),
@@ -102,7 +109,7 @@ impl Shared {
         if since >= 0 && self.elapsed_ms() - since > STALL_MS {
             return Err(StoreError::new(StoreErrorKind::Unavailable, "the disk stalls"));
         }
-        if self.waiting.load(Ordering::Relaxed) >= QUEUE {
+        if self.waiting.load(Ordering::Relaxed) >= QUEUE || !self.pressure.has_place() {
             return Err(queue_full());
         }
         Ok(())
@@ -183,8 +190,12 @@ impl Queue {
             Work::Accept(batch) => batch.iter().map(Packed::bytes).sum(),
             _ => 0,
         };
+        let place = match &work {
+            Work::Accept(_) => Some(self.shared.pressure.enter().ok_or_else(queue_full)?),
+            _ => None,
+        };
         let (reply, answer) = oneshot::channel();
-        self.send(Command { work, bytes, reply })?;
+        self.send(Command { work, bytes, since: Instant::now(), reply, _place: place })?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 

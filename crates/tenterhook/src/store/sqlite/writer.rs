@@ -178,6 +178,10 @@ impl Writer {
         self.shared.busy();
         match self.transact(&group) {
             Ok(done) => {
+                let accepts = group.iter().filter(|command| matches!(command.work, Work::Accept(_)));
+                if let Some(first) = accepts.map(|command| command.since).min() {
+                    self.shared.pressure.learn(first.elapsed());
+                }
                 for (command, done) in group.into_iter().zip(done) {
                     let _ = command.reply.send(done);
                 }

@@ -1,6 +1,7 @@
 //! What flows through: exact bytes, shared commits, long lines, long lists.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -8,7 +9,7 @@ use tenterhook::model::{Accepted, DeliveryState, Verdict};
 use tenterhook::store::{Change, DeliveryQuery, EventQuery, Retention, Selection, Store, StoreErrorKind};
 
 use super::disk::entry;
-use super::{Bench, DAY, START, accept, accept_new, digest, draft, lease, settlement};
+use super::{Bench, DAY, START, accept, accept_new, digest, draft, lease, settlement, until};
 
 #[tokio::test]
 async fn bodies_and_headers_come_back_byte_for_byte() {
@@ -183,4 +184,33 @@ async fn a_bad_cursor_is_invalid_and_a_closed_store_unavailable() {
     assert_eq!(refused.kind, StoreErrorKind::Unavailable);
     let wal = format!("{}-wal", bench.path().display());
     assert!(std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0), "closing checkpoints");
+}
+
+/// Found by the overload rig: with thousands waiting for a slow disk, everybody was answered after seconds.
+#[tokio::test]
+async fn what_a_slow_disk_will_not_take_soon_is_refused_at_once() {
+    let bench = Bench::new();
+    let store = Arc::new(bench.open());
+    bench.disk.stalled.store(true, Ordering::SeqCst);
+    let calls: Vec<_> = (0..2000)
+        .map(|n| {
+            let (store, draft) = (Arc::clone(&store), draft(&format!("evt_{n}"), "{}", START));
+            tokio::spawn(async move { accept(&store, draft).await })
+        })
+        .collect();
+    let answered = || calls.iter().filter(|call| call.is_finished()).count();
+    until("what finds no place is answered", || answered() == 2000 - 512).await;
+    assert_eq!(store.ready().map_err(|error| error.kind), Err(StoreErrorKind::Unavailable));
+    bench.disk.stalled.store(false, Ordering::SeqCst);
+    let mut accepted = 0;
+    for call in calls {
+        match call.await.expect("no panic") {
+            Ok(_) => accepted += 1,
+            Err(error) => assert_eq!(error.kind, StoreErrorKind::Unavailable),
+        }
+    }
+    assert_eq!(accepted, 512, "as many as may wait before anything is known of the disk");
+    assert_eq!(store.ready(), Ok(()));
+    let stats = store.stats(bench.now()).await.expect("stats");
+    assert_eq!(stats.ledger.events.accepted, accepted, "what was refused is not there");
 }
