@@ -28,7 +28,7 @@ impl Cage {
             .ok_or_else(|| cannot("no cgroup file system with the memory controller is mounted".into()))?;
         let path = root.join(name);
         fs::create_dir(&path).map_err(|error| {
-            cannot(format!("no control group can be made at {} ({error}); run as root", path.display()))
+            cannot(format!("no control group can be made in {} ({error}); run as root", root.display()))
         })?;
         let (limit_file, events) = match version {
             1 => ("memory.limit_in_bytes", "memory.oom_control"),

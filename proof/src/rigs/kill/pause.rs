@@ -17,11 +17,11 @@ use crate::lab::{Gateway, Handler, Lab, Load, PATIENCE, Site, judge};
 use crate::rig::Tally;
 
 /// Gateways that are paused in one round, each once: a pause takes long and nothing else. Fewer are enough to see a bug.
-pub(super) const PAUSES: u64 = 10;
+pub(super) const PAUSES: u64 = 20;
 pub(super) const PAUSES_OF_CONTROL: u64 = 4;
 
 /// Gateways that work at the same time.
-const AT_WORK: usize = 2;
+const AT_WORK: usize = 3;
 
 /// The timeout of the destination, and the lease, which is ten seconds longer.
 const TIMEOUT: Duration = Duration::from_millis(300);
