@@ -201,7 +201,8 @@ impl Queue {
 
     /// Hands work to the writer and does not wait. A writer that is gone needs none.
     pub(super) fn tell(&self, work: Work) {
-        let _ = self.send(Command { work, bytes: 0, reply: oneshot::channel().0 });
+        let (reply, _) = oneshot::channel();
+        let _ = self.send(Command { work, bytes: 0, since: Instant::now(), reply, _place: None });
     }
 
     fn send(&self, command: Command) -> Result<(), StoreError> {
