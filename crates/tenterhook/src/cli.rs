@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::telemetry::log;
 use failure::{Exit, Failure};
 
 /// Receives webhooks: verifies each request, makes the event durable before it answers, delivers it until it arrives.
@@ -102,7 +103,9 @@ enum Command {
 /// Parses the arguments, runs the command, and says how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    let outcome = run(cli);
+    log::flush();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -110,6 +111,10 @@ impl Dispatcher {
             };
             next.insert(name, lane);
         }
+        for gone in lanes.values() {
+            gone.take_back();
+        }
+        self.store.stand_by(next.values().map(|lane| lane.standby()).collect());
         *lanes = next;
         drop(lanes);
         self.changed.notify_one();
@@ -147,19 +152,22 @@ impl Dispatcher {
     /// makes.
     async fn lease_and_spawn(self: &Arc<Self>, stop: &CancellationToken) {
         let mut work = self.store.work();
+        let mut handed = self.store.handed_out();
         let mut rest = STORE_BACKOFF.0;
         while !stop.is_cancelled() {
             // What is committed from here on wakes the loop again: nothing falls between looking and sleeping.
             work.mark_unchanged();
             let mut wake = self.clock.now().plus(LOOK_EVERY);
             match self.lease(&mut wake).await {
-                Ok(leases) => {
+                Ok((leases, drained)) => {
                     rest = STORE_BACKOFF.0;
                     if !leases.is_empty() {
                         // The store bounds what one call returns: ask again before sleeping.
                         self.changed.notify_one();
                     }
                     self.spawn(leases);
+                    let lanes = self.by_name();
+                    drained.iter().filter_map(|name| lanes.get(name)).for_each(|lane| lane.drained());
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "lease_failed");
@@ -168,21 +176,47 @@ impl Dispatcher {
                     continue;
                 }
             }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                changed = work.changed() => if changed.is_err() { return stop.cancelled().await },
-                () = self.changed.notified() => {}
-                () = self.sleep_until(wake) => {}
+            // What is handed out meanwhile is tried at once, and is no reason to ask.
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    changed = work.changed() => if changed.is_err() { return stop.cancelled().await } else { break },
+                    () = self.changed.notified() => break,
+                    () = self.sleep_until(wake) => break,
+                    Some(lease) = next(&mut handed) => {
+                        // Should nobody settle it, its end has to be noticed.
+                        wake = lease.until.min(wake);
+                        self.spawn_handed(lease);
+                    }
+                }
             }
+        }
+        self.return_handed(handed).await;
+    }
+
+    /// At the end: nothing more is lent, and what was handed out already waits for the next start.
+    async fn return_handed(self: &Arc<Self>, handed: Option<UnboundedReceiver<Lease>>) {
+        for lane in self.by_name().values() {
+            lane.take_back();
+        }
+        let Some(mut handed) = handed else { return };
+        handed.close();
+        let mut leases = Vec::new();
+        while let Some(lease) = handed.recv().await {
+            leases.push(lease);
+        }
+        if !leases.is_empty() {
+            attempt::give_back(self, leases, "the gateway is stopping").await;
         }
     }
 
-    /// Asks the store for as much as the lanes may try now. Moves `wake` to when it is worth asking again.
-    async fn lease(&self, wake: &mut Timestamp) -> Result<Vec<Lease>, StoreError> {
+    /// Asks the store for as much as the lanes may try now, and lends it what is left. Moves `wake` to when it is worth asking again.
+    async fn lease(&self, wake: &mut Timestamp) -> Result<(Vec<Lease>, Vec<DestinationName>), StoreError> {
         let now = self.clock.now();
-        let mut leases = Vec::new();
+        let (mut leases, mut drained) = (Vec::new(), Vec::new());
         for demand in self.demands(wake, now) {
+            let asked: Vec<_> = demand.lanes.iter().map(|lane| lane.destination.clone()).collect();
             let leased = match self.store.lease(demand).await {
                 Ok(leased) => leased,
                 // What is taken already is tried; the next look meets the trouble again.
@@ -195,15 +229,20 @@ impl Dispatcher {
             for delivery in &leased.found_dead {
                 tracing::error!(id = %delivery.event, destination = %delivery.destination, "webhook_moved_to_dlq");
             }
+            // One lease is always allowed, so where there is none nothing is due.
+            if leased.leases.is_empty() && leased.found_dead.is_empty() {
+                drained.extend(asked);
+            }
             leases.extend(leased.leases);
         }
-        Ok(leases)
+        Ok((leases, drained))
     }
 
     /// One demand for all lanes. Where there is no room for bodies left, an idle lane may still take one delivery: slow
     /// receivers of large bodies must not stop the others.
     fn demands(&self, wake: &mut Timestamp, now: Timestamp) -> Vec<Demand> {
         if self.owing.load(Ordering::SeqCst) > 0 {
+            self.by_name().values().for_each(|lane| lane.take_back());
             return Vec::new();
         }
         let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.in_flight_bytes.load(Ordering::SeqCst));
@@ -236,15 +275,31 @@ impl Dispatcher {
             let Some(lane) = self.by_name().get(&name).cloned() else {
                 // The lane was replaced away while its leases were taken.
                 let dispatcher = Arc::clone(self);
-                self.start(async move { attempt::give_back(&dispatcher, leases).await });
+                let why = "the destination was removed from the config";
+                self.start(async move { attempt::give_back(&dispatcher, leases, why).await });
                 continue;
             };
             for batch in lane.begin(leases, now) {
-                let slot = Slot::take(self, &lane, batch.bytes());
-                self.start(async move { attempt::attempt(&slot.dispatcher, &slot.lane, batch).await });
+                let mut slot = Slot::take(self, &lane, batch.bytes());
+                self.start(async move { attempt::attempt(&mut slot, batch).await });
             }
         }
         self.show_breakers();
+    }
+
+    /// Starts the attempt of a lease that the store took by itself.
+    fn spawn_handed(self: &Arc<Self>, lease: Lease) {
+        let lane = self.by_name().get(&lease.delivery.destination).cloned();
+        let Some(lane) = lane else { return self.spawn(vec![lease]) };
+        let batch = lane.begin_handed(lease);
+        let mut slot = Slot::take(self, &lane, batch.bytes());
+        self.start(async move { attempt::attempt(&mut slot, batch).await });
+    }
+
+    fn look(&self, look: lane::Look) {
+        if look.0 {
+            self.changed.notify_one();
+        }
     }
 
     fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -280,25 +335,42 @@ impl Dispatcher {
     }
 }
 
+/// The next lease that the store hands out; never one where it does not.
+async fn next(handed: &mut Option<UnboundedReceiver<Lease>>) -> Option<Lease> {
+    match handed {
+        Some(handed) => handed.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What an attempt takes of its lane and of the room for bodies; given back however the attempt ends.
 struct Slot {
     dispatcher: Arc<Dispatcher>,
     lane: Arc<Lane>,
     bytes: u64,
+    has_left: bool,
 }
 
 impl Slot {
     /// The lane has counted the attempt already, in [`Lane::begin`].
     fn take(dispatcher: &Arc<Dispatcher>, lane: &Arc<Lane>, bytes: u64) -> Self {
         dispatcher.in_flight_bytes.fetch_add(bytes, Ordering::SeqCst);
-        Self { dispatcher: Arc::clone(dispatcher), lane: Arc::clone(lane), bytes }
+        Self { dispatcher: Arc::clone(dispatcher), lane: Arc::clone(lane), bytes, has_left: false }
+    }
+
+    /// The receiver has answered, and the settlement is on its way.
+    fn answered(&mut self) {
+        if let Some(look) = self.lane.answered() {
+            self.has_left = true;
+            self.dispatcher.look(look);
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.lane.end(self.bytes);
-        self.dispatcher.in_flight_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
-        self.dispatcher.changed.notify_one();
+        let look = self.lane.end(self.bytes, self.has_left);
+        let before = self.dispatcher.in_flight_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.dispatcher.look(lane::Look(look.0 || before >= IN_FLIGHT_BYTES_MAX));
     }
 }

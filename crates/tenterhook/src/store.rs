@@ -6,12 +6,15 @@ pub mod memory;
 pub mod query;
 pub mod selection;
 pub mod sqlite;
+mod standby;
 pub mod window;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use crate::model::{
@@ -22,6 +25,7 @@ pub use query::{
     AttemptRecord, AuditEntry, Change, Changed, ConflictRecord, DeliveryDetail, DeliveryQuery,
     DeliverySummary, EventDetail, EventQuery, EventSummary, Page, Payload, Selection,
 };
+pub use standby::Standby;
 
 /// Conflicting bodies kept per key, at most.
 pub const CONFLICTS_KEPT: usize = 8;
@@ -66,6 +70,18 @@ pub trait Store: Send + Sync {
     /// - a lane ends at the first body that does not fit `bytes_max`; the other lanes go on
     /// - says when the next one of these lanes falls due or a lease of theirs ends, new ones included
     async fn lease(&self, demand: Demand) -> Result<Leased, StoreError>;
+
+    /// Where leases arrive that were taken in the very step that accepted their event, for lanes that stand by: for
+    /// whoever asks first. `None`: this backend leases only when it is asked.
+    /// - a lease that arrives is durable, with its first attempt counted, as if `lease` had taken it at the accept
+    /// - never for a destination that is paused, with an ordering key, or once the lane has taken its room back
+    fn handed_out(&self) -> Option<UnboundedReceiver<Lease>> {
+        None
+    }
+
+    /// The lanes that lend room, in place of those before. They lend only while nothing else of theirs is due, so that
+    /// nobody is overtaken.
+    fn stand_by(&self, _lanes: Vec<Arc<Standby>>) {}
 
     /// Ends leases: attempt row and new state in one durable step; answers in order.
     /// - a settlement counts while its delivery is leased with that attempt number, also after the lease's end as

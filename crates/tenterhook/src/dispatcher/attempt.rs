@@ -1,13 +1,14 @@
 //! One attempt: deliver, judge, settle.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::Dispatcher;
-use super::lane::{Batch, Lane};
+use super::lane::Batch;
+use super::{Dispatcher, Slot};
 use crate::model::{FailureKind, Lease, Message, Outcome, Reply, Settled, Settlement, Verdict};
 use crate::policy::verdict::verdict;
 
@@ -18,7 +19,8 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 const SETTLE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Tries the leases of one batch once, and ends them.
-pub(super) async fn attempt(dispatcher: &Dispatcher, lane: &Lane, batch: Batch) {
+pub(super) async fn attempt(slot: &mut Slot, batch: Batch) {
+    let (dispatcher, lane) = (Arc::clone(&slot.dispatcher), Arc::clone(&slot.lane));
     let Batch { destination, policy, leases, probe } = batch;
     let started_at = dispatcher.clock.now();
     let (leases, messages) = split(leases);
@@ -46,10 +48,10 @@ pub(super) async fn attempt(dispatcher: &Dispatcher, lane: &Lane, batch: Batch) 
             reply,
         })
         .collect();
-    // The slot is held till then: a lane whose settlements wait for the store takes no more than it may have under way.
-    let settled = settle(dispatcher, &settlements).await;
+    slot.answered();
+    let settled = settle(&dispatcher, &settlements).await;
     for ((settlement, message), settled) in settlements.iter().zip(&messages).zip(settled) {
-        tell(dispatcher, settlement, message, settled);
+        tell(&dispatcher, settlement, message, settled);
     }
 }
 
@@ -97,7 +99,7 @@ fn complete(delivered: Delivered, count: usize, took: Duration) -> Vec<Reply> {
 }
 
 /// Ends leases that are not tried, so that they wait for their destination to come back instead of for their end.
-pub(super) async fn give_back(dispatcher: &Dispatcher, leases: Vec<Lease>) {
+pub(super) async fn give_back(dispatcher: &Dispatcher, leases: Vec<Lease>, why: &str) {
     let now = dispatcher.clock.now();
     let settlement = |lease: Lease| Settlement {
         delivery: lease.delivery,
@@ -107,7 +109,7 @@ pub(super) async fn give_back(dispatcher: &Dispatcher, leases: Vec<Lease>) {
         reply: Reply {
             outcome: Outcome::NotTried,
             status: None,
-            excerpt: "the destination was removed from the config".to_owned(),
+            excerpt: why.to_owned(),
             result: None,
             took: Duration::ZERO,
         },

@@ -10,7 +10,7 @@ use crate::policy::backoff::delay_after;
 use crate::policy::breaker::{Breaker, Permits};
 use crate::policy::limit::RateLimiter;
 use crate::policy::verdict::REST_NOT_TRIED;
-use crate::store::LaneDemand;
+use crate::store::{LaneDemand, Standby};
 
 /// How much longer than the destination's timeout a lease lasts: time to judge and to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -36,6 +36,13 @@ struct State {
     in_flight: u32,
     /// Their bodies.
     in_flight_bytes: u64,
+    /// Attempts that are over, and whose settlement is not durable yet.
+    settling: u32,
+    /// Room that is lent to the store, or whose lease is on its way from there.
+    lent: u32,
+    standby: Arc<Standby>,
+    /// The store had nothing more for it when it was asked last: what comes now may be leased at its accept.
+    drained: bool,
     /// Leases taken since the least urgent had its turn.
     since_least_urgent: u32,
     /// The delivery of the last probe.
@@ -55,6 +62,10 @@ pub enum Wish {
     /// Nothing until an attempt of its ends.
     Nothing,
 }
+
+/// Whether the dispatcher has to look for the next delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look(pub bool);
 
 /// The leases of one attempt, and where they go.
 pub struct Batch {
@@ -90,6 +101,10 @@ impl Lane {
         now: Timestamp,
     ) -> Self {
         let state = State {
+            standby: standby(&name, &policy),
+            settling: 0,
+            lent: 0,
+            drained: false,
             destination,
             breaker: Breaker::new(policy.breaker),
             rate: policy.rate.map(|rate| RateLimiter::new(rate, now)),
@@ -119,6 +134,8 @@ impl Lane {
         if state.policy.rate != policy.rate {
             state.rate = policy.rate.map(|rate| RateLimiter::new(rate, now));
         }
+        state.take_back();
+        state.standby = standby(&self.name, &policy);
         state.destination = destination;
         state.policy = policy;
         if state.alarm.take().is_some() {
@@ -126,14 +143,37 @@ impl Lane {
         }
     }
 
-    /// How many leases it may take now.
+    /// What it lends its room through.
+    #[must_use]
+    pub fn standby(&self) -> Arc<Standby> {
+        Arc::clone(&self.lock().standby)
+    }
+
+    /// Lends nothing more, until it is [`Self::drained`] again.
+    pub fn take_back(&self) {
+        self.lock().take_back();
+    }
+
+    /// The store had nothing more for it: what room there is is lent.
+    pub fn drained(&self) {
+        let mut state = self.lock();
+        if state.may_lend() {
+            state.drained = true;
+            let used = state.in_flight + state.lent;
+            let free = state.policy.concurrency.max(1).saturating_sub(used);
+            state.lend(free);
+        }
+    }
+
+    /// How many leases it may take now. Lends nothing while it asks: what is due already goes first.
     pub fn wish(&self, now: Timestamp) -> Wish {
         let mut state = self.lock();
+        state.take_back();
         if let Some(until) = state.paused_until.filter(|until| *until > now) {
             return Wish::NotBefore(until);
         }
         let width = if state.alarm.is_some() { 1 } else { state.policy.concurrency.max(1) };
-        let free = width.saturating_sub(state.in_flight);
+        let free = width.saturating_sub(state.in_flight + state.lent);
         if free == 0 || state.in_flight_bytes >= LANE_BYTES_MAX {
             return Wish::Nothing;
         }
@@ -152,7 +192,7 @@ impl Lane {
             destination: self.name.clone(),
             limit,
             least_urgent_first: ((state.since_least_urgent + limit) / FAIRNESS).min(limit),
-            lease: state.policy.timeout + LEASE_MARGIN,
+            lease: state.standby.lease,
             attempts_max: state.policy.retry.attempts_max,
             avoid: if probe { state.probed.clone() } else { None },
         })
@@ -189,6 +229,21 @@ impl Lane {
         batches
     }
 
+    /// Counts a lease that the store handed out as under way.
+    pub fn begin_handed(&self, lease: Lease) -> Batch {
+        let mut state = self.lock();
+        state.lent = state.lent.saturating_sub(1);
+        state.in_flight += 1;
+        let leases = vec![lease];
+        state.in_flight_bytes += bytes(&leases);
+        Batch {
+            destination: Arc::clone(&state.destination),
+            policy: state.policy.clone(),
+            leases,
+            probe: false,
+        }
+    }
+
     /// What an attempt says about the receiver: moves breaker and pauses.
     pub fn record(&self, replies: &[Reply], probe: bool, now: Timestamp, rng: &mut fastrand::Rng) {
         let mut state = self.lock();
@@ -218,13 +273,33 @@ impl Lane {
             // It was under way when another one met the reason for the pause.
             _ => {}
         }
+        if !state.may_lend() {
+            state.take_back();
+        }
     }
 
-    /// An attempt with so many bytes is over and settled.
-    pub fn end(&self, bytes: u64) {
+    /// The receiver has answered: its place is free for the next one while the store makes the answer durable, unless
+    /// as many wait for that already. Says whether the place was given up.
+    pub fn answered(&self) -> Option<Look> {
         let mut state = self.lock();
-        state.in_flight = state.in_flight.saturating_sub(1);
+        if state.settling >= state.policy.concurrency {
+            return None;
+        }
+        state.settling += 1;
+        Some(state.leave())
+    }
+
+    /// An attempt with so many bytes is settled, or lost; its place may have been given up before.
+    pub fn end(&self, bytes: u64, has_left: bool) -> Look {
+        let mut state = self.lock();
+        // Room for bodies may be what the next one waits for.
+        let was_full = state.in_flight_bytes >= LANE_BYTES_MAX;
         state.in_flight_bytes = state.in_flight_bytes.saturating_sub(bytes);
+        if has_left {
+            state.settling = state.settling.saturating_sub(1);
+            return Look(was_full);
+        }
+        state.leave()
     }
 
     /// Whether nothing of it is under way.
@@ -261,7 +336,43 @@ impl Lane {
     }
 }
 
+/// Of an attempt the store needs to know only how long its lease is and how many there may be.
+fn standby(name: &DestinationName, policy: &LanePolicy) -> Arc<Standby> {
+    let lease = policy.timeout + LEASE_MARGIN;
+    Arc::new(Standby::new(name.clone(), lease, policy.retry.attempts_max))
+}
+
 impl State {
+    /// Whether every attempt is as welcome as any other: no rate, no batches, no doubt about the receiver.
+    fn may_lend(&self) -> bool {
+        self.rate.is_none()
+            && self.policy.batch_max <= 1
+            && self.breaker.state() == BreakerState::Closed
+            && self.alarm.is_none()
+            && self.paused_until.is_none()
+            && self.in_flight_bytes < LANE_BYTES_MAX
+    }
+
+    /// A place is free: lent on where the lane lends, or somebody has to look for what takes it.
+    fn leave(&mut self) -> Look {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let lends = self.drained && self.may_lend();
+        if lends && self.in_flight + self.lent < self.policy.concurrency {
+            self.lend(1);
+        }
+        Look(!lends)
+    }
+
+    fn lend(&mut self, attempts: u32) {
+        self.lent += attempts;
+        self.standby.lend(attempts);
+    }
+
+    fn take_back(&mut self) {
+        self.drained = false;
+        self.lent = self.lent.saturating_sub(self.standby.take_back());
+    }
+
     /// As many of `attempts` as the rate allows now, or when it allows one.
     fn attempts_by_rate(&mut self, attempts: u32, now: Timestamp) -> Result<u32, Timestamp> {
         let Some(rate) = &mut self.rate else { return Ok(attempts) };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use data_encoding::{BASE32HEX_NOPAD, Encoding};
 
@@ -50,15 +51,22 @@ impl EventId {
     }
 }
 
-fn base32_lower() -> Encoding {
+/// Made once: building the tables takes longer than using them.
+static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
     let mut spec = BASE32HEX_NOPAD.specification();
     spec.symbols = spec.symbols.to_ascii_lowercase();
     spec.encoding().unwrap_or(BASE32HEX_NOPAD)
-}
+});
+
+/// Characters after `evt_`: 64 bits, five at a time.
+const DIGITS: usize = 13;
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "evt_{}", base32_lower().encode(&self.0.to_be_bytes()))
+        let mut digits = [0; DIGITS];
+        BASE32_LOWER.encode_mut(&self.0.to_be_bytes(), &mut digits);
+        f.write_str("evt_")?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -78,8 +86,8 @@ impl FromStr for EventId {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let refusal = || ParseIdError(text.chars().take(64).collect(), "`evt_` and 13 characters");
-        let digits = text.strip_prefix("evt_").filter(|digits| digits.len() == 13).ok_or_else(refusal)?;
-        let bytes = base32_lower().decode(digits.as_bytes()).map_err(|_| refusal())?;
+        let digits = text.strip_prefix("evt_").filter(|digits| digits.len() == DIGITS).ok_or_else(refusal)?;
+        let bytes = BASE32_LOWER.decode(digits.as_bytes()).map_err(|_| refusal())?;
         let raw = i64::from_be_bytes(bytes.try_into().map_err(|_| refusal())?);
         if raw < 0 { Err(refusal()) } else { Ok(Self(raw)) }
     }

@@ -15,8 +15,10 @@
 //! | `lock` | one store, one process |
 //! | `queue` `pressure` | the bounded way to the writer |
 //! | `writer` | group commit, and all that follows from a disk that says no |
+//! | `checkpoint` | the WAL's way into the database file, beside the writer |
 //! | `engine` | the connection with what moves in step with it |
 //! | `accept` `lease` `settle` `change` `prune` | what is done inside a transaction |
+//! | `handout` | leases that are taken in the transaction of their accept |
 //! | `row` `tally` | a delivery's transitions, its place in line, the ledger |
 //! | `dedupe` | the index of keys in RAM |
 //! | `check` | what is damaged, and what of it can be made anew |
@@ -29,11 +31,13 @@ mod accept;
 mod body;
 mod change;
 mod check;
+mod checkpoint;
 mod codec;
 mod dedupe;
 mod deliveries;
 mod engine;
 mod events;
+mod handout;
 mod lease;
 mod lock;
 mod names;
@@ -56,11 +60,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use self::check::Look;
+use self::checkpoint::Checkpointer;
 use self::codec::Packed;
-use self::engine::Engine;
+use self::engine::{Commons, Engine};
+use self::handout::Handout;
 use self::lock::StoreLock;
 use self::names::Names;
 use self::queue::{Done, Queue, Shared, Work};
@@ -69,10 +76,12 @@ use self::writer::Writer;
 use super::cursor::{page_size, parse};
 use super::{
     AuditEntry, Change, Changed, DeliveryQuery, DeliverySummary, Demand, EventDetail, EventQuery,
-    EventSummary, Leased, Page, Payload, Pruned, Retention, Selection, Store, StoreError, StoreErrorKind,
+    EventSummary, Leased, Page, Payload, Pruned, Retention, Selection, Standby, Store, StoreError,
+    StoreErrorKind,
 };
 use crate::model::{
-    Accepted, Clock, DestinationName, EventId, Ledger, Settled, Settlement, Stats, Submission, Timestamp,
+    Accepted, Clock, DestinationName, EventId, Lease, Ledger, Settled, Settlement, Stats, Submission,
+    Timestamp,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -149,6 +158,7 @@ pub struct SqliteStore {
     /// For the bodies of leases, which must not wait behind four people's lists.
     bodies: Readers,
     names: Arc<Names>,
+    handout: Arc<Handout>,
     shared: Arc<Shared>,
     path: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -169,8 +179,10 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let lock = StoreLock::take(&settings.path)?;
         let names = Arc::<Names>::default();
+        let handout = Arc::new(Handout::new());
+        let commons = Commons { names: Arc::clone(&names), handout: Arc::clone(&handout) };
         check::vet(&settings.path)?;
-        let open = || Engine::open(&settings, Arc::clone(&names), clock.as_ref(), None);
+        let open = || Engine::open(&settings, commons.clone(), clock.as_ref(), None);
         let engine = match open() {
             // The damage may be one of an index: that can be made anew.
             Err(error) if error.kind == StoreErrorKind::Corrupt => {
@@ -184,7 +196,8 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new());
         let (queue, commands) = Queue::new(Arc::clone(&shared));
         let path = settings.path.clone();
-        let writer = Writer::new(engine, settings, clock, metrics, Arc::clone(&shared));
+        let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&shared))?;
+        let writer = Writer::new(engine, settings, clock, metrics, Arc::clone(&shared), checkpointer);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -201,6 +214,7 @@ impl SqliteStore {
             readers: Readers::new(path.clone(), Arc::clone(&shared), 4),
             bodies: Readers::new(path.clone(), Arc::clone(&shared), 2),
             names,
+            handout,
             shared,
             path,
             thread: Mutex::new(Some(thread)),
@@ -333,6 +347,14 @@ impl Store for SqliteStore {
             self.queue.ask(Work::TakeBack { corrupt: bodies.corrupt, unread: bodies.unread }).await?;
         }
         Ok(leased)
+    }
+
+    fn handed_out(&self) -> Option<UnboundedReceiver<Lease>> {
+        self.handout.receiver()
+    }
+
+    fn stand_by(&self, lanes: Vec<Arc<Standby>>) {
+        self.handout.stand_by(lanes);
     }
 
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, StoreError> {

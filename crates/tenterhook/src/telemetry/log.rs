@@ -1,8 +1,12 @@
 //! Structured logs: stable event names, values as fields, never a payload, never a secret. One event is one line, in
 //! JSON as in text for people: nothing that a sender puts into a value can begin another line or reach the terminal.
 
+mod json;
+mod lines;
+
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing::field::Field;
@@ -11,6 +15,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt as layer};
+
+use json::JsonLine;
+use lines::Lines;
+
+/// What [`flush`] flushes.
+static STDERR: OnceLock<Lines> = OnceLock::new();
 
 /// Why logging could not be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +33,9 @@ pub enum LogError {
         /// What is wrong with it.
         message: String,
     },
+    /// There is no thread for it.
+    #[error("cannot start the thread that writes the log: {0}")]
+    NoThread(String),
     /// Something else in this process logs already.
     #[error("logging is set up already")]
     Taken,
@@ -34,7 +47,16 @@ pub enum LogError {
 /// The filter is none (`info`, `tenterhook=debug,warn`), or logging was started before.
 pub fn init(json: bool, filter: &str) -> Result<(), LogError> {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    subscriber(json, filter, colours, std::io::stderr)?.try_init().map_err(|_| LogError::Taken)
+    let lines = Lines::start().map_err(|error| LogError::NoThread(error.to_string()))?;
+    subscriber(json, filter, colours, lines.clone())?.try_init().map_err(|_| LogError::Taken)?;
+    STDERR.set(lines).map_err(|_| LogError::Taken)
+}
+
+/// Writes the lines that still gather: the last thing that a process does.
+pub fn flush() {
+    if let Some(lines) = STDERR.get() {
+        lines.flush();
+    }
 }
 
 /// What [`init`] starts, with another writer.
@@ -61,7 +83,7 @@ where
         .with_ansi(colours)
         .log_internal_errors(false);
     Ok(if json {
-        Box::new(common.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        Box::new(common.event_format(JsonLine).finish())
     } else {
         Box::new(common.fmt_fields(format::debug_fn(write_field).delimited(" ")).finish())
     })

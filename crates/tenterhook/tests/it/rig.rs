@@ -110,11 +110,6 @@ async fn follow(
 }
 
 impl Gateway {
-    /// SIGKILL: no goodbye.
-    pub(crate) async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
     /// A signal by number.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.pid()).unwrap();

@@ -4,6 +4,7 @@
 mod disk;
 mod file;
 mod flow;
+mod handout;
 mod rot;
 
 use std::path::{Path, PathBuf};

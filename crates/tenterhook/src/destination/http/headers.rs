@@ -1,6 +1,8 @@
 //! The headers of a delivery: which of the provider's own go on, and what the gateway says itself. Knows header rules;
 //! knows nothing of connections or signatures.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::destination::metadata;
@@ -51,10 +53,10 @@ pub(super) fn forwarded(message: &Message) -> HeaderMap {
     let mut forwarded = HeaderMap::with_capacity(message.headers.len() + 16);
     for (name, value) in &message.headers {
         let plain = normal(name.as_str());
-        let dropped = OF_THE_CONNECTION.contains(&plain.as_str())
+        let dropped = OF_THE_CONNECTION.contains(&plain.as_ref())
             || plain.starts_with("x-forwarded-")
             || plain.starts_with("tenterhook")
-            || named.contains(&plain);
+            || named.iter().any(|named| *named == plain);
         if dropped {
             continue;
         }
@@ -72,11 +74,27 @@ pub(super) fn forwarded(message: &Message) -> HeaderMap {
 
 /// Adds what the gateway says about the event: `tenterhook-event-id` and so on.
 pub(super) fn add_facts(headers: &mut HeaderMap, message: &Message) {
-    for (name, value) in metadata::facts(message) {
-        let Ok(name) = HeaderName::try_from(format!("tenterhook-{name}")) else { continue };
-        let is_url = name == "tenterhook-original-url";
-        headers.insert(name, value_of(&value, is_url));
+    for (fact, value) in metadata::facts(message) {
+        let Some(name) = name_of(fact) else { continue };
+        headers.insert(name, value_of(&value, fact == "original-url"));
     }
+}
+
+/// The header of a fact. The usual ones need no memory of their own.
+fn name_of(fact: &'static str) -> Option<HeaderName> {
+    Some(HeaderName::from_static(match fact {
+        "event-id" => "tenterhook-event-id",
+        "provider-event-id" => "tenterhook-provider-event-id",
+        "source" => "tenterhook-source",
+        "provider" => "tenterhook-provider",
+        "event-type" => "tenterhook-event-type",
+        "attempt" => "tenterhook-attempt",
+        "first-received" => "tenterhook-first-received",
+        "correlation-id" => "tenterhook-correlation-id",
+        "original-url" => "tenterhook-original-url",
+        "replay-suspect" => "tenterhook-replay-suspect",
+        _ => return HeaderName::try_from(format!("tenterhook-{fact}")).ok(),
+    }))
 }
 
 /// Sets a header, in place of everything that a handler could take for it.
@@ -95,7 +113,7 @@ pub(super) fn set(headers: &mut HeaderMap, name: &HeaderName, values: impl IntoI
 /// Whether a config may set a header of that name on every delivery.
 pub(super) fn is_settable(name: &HeaderName) -> bool {
     let plain = normal(name.as_str());
-    let of_the_connection = OF_THE_CONNECTION.contains(&plain.as_str()) && plain != "host";
+    let of_the_connection = OF_THE_CONNECTION.contains(&plain.as_ref()) && plain != "host";
     let ours = plain.starts_with("tenterhook") || WEBHOOK.iter().any(|ours| ours.as_str() == plain);
     !of_the_connection && !ours
 }
@@ -118,18 +136,28 @@ fn trace(headers: &mut HeaderMap, message: &Message) {
 fn named_in_connection(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(header::CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    names.map(|name| normal(&String::from_utf8_lossy(name.trim_ascii()))).collect()
+    names.map(|name| normal(&String::from_utf8_lossy(name.trim_ascii())).into_owned()).collect()
 }
 
 /// A name as servers that cannot tell `-` from `_` see it.
-fn normal(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+fn normal(name: &str) -> Cow<'_, str> {
+    let is_normal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.bytes().all(is_normal) {
+        return Cow::Borrowed(name);
+    }
+    let seen = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' };
+    Cow::Owned(name.chars().map(seen).collect())
 }
 
 /// Any text as a header value. Bytes that a value may not hold are percent-encoded, and so is `%` itself, so that
 /// percent-decoding gives the text back; a URL is encoded already, so its own `%` stays. Never fails.
 pub(super) fn value_of(text: &str, is_url: bool) -> HeaderValue {
     let kept = cut(text, VALUE_BYTES_MAX);
+    if kept.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && (is_url || byte != b'%'))
+        && let Ok(plain) = HeaderValue::from_str(kept)
+    {
+        return plain;
+    }
     let trimmed = kept.trim_matches(' ');
     let start = kept.len() - kept.trim_start_matches(' ').len();
     let mut encoded = String::with_capacity(kept.len());

@@ -2,9 +2,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::codec::{self, DEAD, DELIVERED, PENDING, Packed};
+use super::codec::{self, DEAD, DELIVERED, LEASED, Packed};
 use super::dedupe::Kind;
 use super::engine::Engine;
+use super::handout::Taken;
 use super::row::{self, Row};
 use crate::model::{
     Accepted, Digest16, EventId, EventState, Known, OnConflict, OnDead, OnDuplicateOfDead, OnRepeat,
@@ -39,7 +40,7 @@ impl Engine {
             return self.duplicate(first, packed);
         }
         let replay_suspect = repeated.is_some();
-        let id = self.insert(packed, packed.parts.key.as_ref(), replay_suspect)?;
+        let id = self.insert(packed, packed.parts.key.as_ref(), replay_suspect, true)?;
         Ok(Accepted::New { id: EventId::from_raw(id), replay_suspect })
     }
 
@@ -138,7 +139,7 @@ impl Engine {
         let mut delivered_as = None;
         if !is_kept && packed.parts.dedupe.on_conflict == OnConflict::Deliver {
             let replay_suspect = self.repeated(packed)?.is_some();
-            delivered_as = Some(self.insert(packed, None, replay_suspect)?);
+            delivered_as = Some(self.insert(packed, None, replay_suspect, false)?);
         }
         if !first.is_gone {
             self.conn
@@ -192,6 +193,7 @@ impl Engine {
         packed: &Packed,
         key: Option<&Digest16>,
         replay_suspect: bool,
+        may_be_leased: bool,
     ) -> rusqlite::Result<i64> {
         let parts = &packed.parts;
         let id = EventId::next(EventId::from_raw(self.last_id), parts.received_at).raw();
@@ -241,28 +243,44 @@ impl Engine {
         }
         self.tally.accepted += 1;
         self.tally.ignored += i64::from(packed.deliveries.is_empty());
-        self.insert_deliveries(packed, id)?;
+        let lease_as = may_be_leased.then_some(replay_suspect);
+        self.insert_deliveries(packed, id, lease_as)?;
         Ok(id)
     }
 
-    fn insert_deliveries(&mut self, packed: &Packed, id: i64) -> rusqlite::Result<()> {
+    /// What is owed, each leased at once where its lane stands by.
+    fn insert_deliveries(
+        &mut self,
+        packed: &Packed,
+        id: i64,
+        lease_as: Option<bool>,
+    ) -> rusqlite::Result<()> {
         for delivery in &packed.deliveries {
-            let row = Row {
-                event: id,
-                dest: self.names.intern(&self.conn, delivery.destination.as_str())?,
-                state: PENDING,
-                prio: codec::priority_code(delivery.priority),
-                at: packed.parts.received_at.millis(),
-                attempts: 0,
-                base: 0,
-                budget: 0,
-                held: false,
-                hold: delivery.on_dead == OnDead::Hold && delivery.ordering_key.is_some(),
-                redriven: false,
-                reason: None,
-                ordh: None,
-                line: None,
-            };
+            let dest = self.names.intern(&self.conn, delivery.destination.as_str())?;
+            let (prio, due) = (codec::priority_code(delivery.priority), packed.parts.received_at.millis());
+            let hold = delivery.on_dead == OnDead::Hold && delivery.ordering_key.is_some();
+            let mut row = Row { hold, ..Row::fresh(id, dest, prio, due) };
+            if let Some(replay_suspect) = lease_as
+                && delivery.ordering_key.is_none()
+                && !self.paused.contains(&dest)
+                && let Some(lane) = self.handout.use_one(&delivery.destination, packed.parts.body.len())
+            {
+                let until = Timestamp::from_millis(self.now).plus(lane.lease).millis();
+                row = Row {
+                    state: LEASED,
+                    at: until,
+                    attempts: 1,
+                    budget: i64::from(lane.attempts_max),
+                    ..row
+                };
+                self.taken.push(Taken {
+                    event: id,
+                    until,
+                    priority: delivery.priority,
+                    replay_suspect,
+                    lane,
+                });
+            }
             row::create(&self.conn, &mut self.tally, row, delivery.ordering_key.as_deref())?;
         }
         Ok(())

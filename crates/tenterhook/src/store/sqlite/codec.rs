@@ -16,7 +16,7 @@ use crate::model::{
 use crate::store::window::forgotten_at;
 
 /// Bodies shorter than this are stored as they are: compressing them costs more than it saves.
-const COMPRESS_BYTES_MIN: usize = 1024;
+const COMPRESS_BYTES_MIN: usize = 2048;
 /// A flipped bit in a stored length must not make us allocate the moon.
 const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// zstd level 1: 10 µs for 10 KiB of JSON.

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::check::{self, Wal};
 use super::codec::{DEAD, LEASED, PENDING, reason_code};
 use super::dedupe::DedupeIndex;
+use super::handout::{Handout, Taken};
 use super::names::Names;
 use super::row::{self, Row, columns};
 use super::tally::Tally;
@@ -22,11 +23,24 @@ const STEP_MS: i64 = 3_600_000;
 /// How exactly two processes can compare their clocks.
 const ORIGIN_MS: i64 = 20;
 
+/// How often the time is noted while nothing happens.
+const SEEN_EVERY_MS: i64 = 60_000;
+
+/// What outlives an engine that had to be opened anew.
+#[derive(Clone, Debug)]
+pub(super) struct Commons {
+    pub(super) names: Arc<Names>,
+    pub(super) handout: Arc<Handout>,
+}
+
 /// The engine.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) conn: Connection,
     pub(super) names: Arc<Names>,
+    pub(super) handout: Arc<Handout>,
+    /// Leases that the present transaction takes of new deliveries, in the order of their events.
+    pub(super) taken: Vec<Taken>,
     pub(super) tally: Tally,
     pub(super) dedupe: DedupeIndex,
     pub(super) paused: HashSet<i64>,
@@ -41,6 +55,12 @@ pub(super) struct Engine {
     pub(super) bytes_max: Option<u64>,
     /// Bytes that the present transaction may still add, once somebody asked.
     room: Option<i64>,
+    /// Rows that this connection had changed when the present transaction began.
+    changes_before: u64,
+    /// Whether the present transaction writes anything: only then does its commit say that the disk works.
+    pub(super) wrote: bool,
+    /// When `meta.last_seen` was written last.
+    seen: i64,
     /// Where this process's time begins, until that is written.
     origin: Option<Origin>,
 }
@@ -120,10 +140,11 @@ impl Engine {
     /// of the former one end and due times from a clock that was ahead are clamped.
     pub(super) fn open(
         settings: &SqliteSettings,
-        names: Arc<Names>,
+        commons: Commons,
         clock: &dyn Clock,
         former: Option<ClockGuard>,
     ) -> Result<Self, StoreError> {
+        let Commons { names, handout } = commons;
         let wal = Wal::scan(&settings.path);
         let conn = schema::open_writer(&settings.path)?;
         let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
@@ -150,6 +171,8 @@ impl Engine {
         let mut engine = Self {
             conn,
             names,
+            handout,
+            taken: Vec::new(),
             tally: Tally::default(),
             dedupe,
             paused: HashSet::new(),
@@ -161,6 +184,9 @@ impl Engine {
             bytes_max: settings.bytes_max,
             room: None,
             origin,
+            changes_before: 0,
+            wrote: false,
+            seen: 0,
         };
         engine.load_paused().map_err(failed)?;
         if former.is_none() {
@@ -175,10 +201,12 @@ impl Engine {
         self.room = None;
         self.durable_id = self.last_id;
         self.tally = Tally::default();
+        self.changes_before = self.conn.total_changes();
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
     }
 
-    /// Writes the counters: the last statement before a commit.
+    /// Writes the counters: the last statement before a commit. Where nothing was changed nothing is written, so that a
+    /// look for work that finds none costs no fsync; only the time is noted now and then.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         self.dedupe.save_runs(&self.conn)?;
         if let Some(origin) = &self.origin {
@@ -186,6 +214,12 @@ impl Engine {
                 .prepare_cached("UPDATE meta SET boot=?1, origin=?2")?
                 .execute(params![origin.boot, origin.at.millis()])?;
         }
+        let is_unchanged = self.conn.total_changes() == self.changes_before;
+        self.wrote = !is_unchanged || !(0..SEEN_EVERY_MS).contains(&(self.now - self.seen));
+        if !self.wrote {
+            return Ok(());
+        }
+        self.seen = self.now;
         self.tally.write(&self.conn, self.last_id, self.now)
     }
 
@@ -200,6 +234,9 @@ impl Engine {
     /// Forgets the transaction, also in RAM. An error means that the connection cannot be trusted.
     pub(super) fn roll_back(&mut self) -> rusqlite::Result<()> {
         self.dedupe.roll_back();
+        for taken in self.taken.drain(..) {
+            taken.lane.lend(1);
+        }
         self.last_id = self.durable_id;
         self.tally = Tally::default();
         if !self.conn.is_autocommit() {

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::codec::{DEAD, LEASED, PENDING};
+use super::codec::{DEAD, DELIVERED, LEASED, PENDING};
 use super::tally::Tally;
 
 /// What changes of a delivery.
@@ -96,6 +96,32 @@ impl Row {
         Self { state: PENDING, at: due, base: self.attempts, reason: None, ..*self }
     }
 
+    /// In no line, with its first budget.
+    fn is_plain(&self) -> bool {
+        let Self { event, dest, prio, at, state, attempts, budget, .. } = *self;
+        *self == Self { state, attempts, budget, ..Self::fresh(event, dest, prio, at) }
+    }
+
+    /// A delivery that nobody has tried, in no line.
+    pub(super) fn fresh(event: i64, dest: i64, prio: i64, due: i64) -> Self {
+        Self {
+            event,
+            dest,
+            state: PENDING,
+            prio,
+            at: due,
+            attempts: 0,
+            base: 0,
+            budget: 0,
+            held: false,
+            hold: false,
+            redriven: false,
+            reason: None,
+            ordh: None,
+            line: None,
+        }
+    }
+
     fn belongs_in_line(&self) -> bool {
         matches!(self.state, PENDING | LEASED) || (self.state == DEAD && self.hold)
     }
@@ -114,6 +140,9 @@ pub(super) fn create(
         row.held = conn
             .prepare_cached("SELECT 1 FROM delivery WHERE dest=?1 AND line=?2 LIMIT 1")?
             .exists([row.dest, line])?;
+    }
+    if ordering_key.is_none() && row.is_plain() {
+        return create_plain(conn, tally, &row);
     }
     let inserted = conn
         .prepare_cached(concat!(
@@ -140,6 +169,20 @@ pub(super) fn create(
         ])?;
     if inserted == 1 {
         tally.owed(&row);
+    }
+    Ok(inserted == 1)
+}
+
+/// What nearly every new delivery is: few values have to be bound.
+fn create_plain(conn: &Connection, tally: &mut Tally, row: &Row) -> rusqlite::Result<bool> {
+    let inserted = conn
+        .prepare_cached(
+            "INSERT OR IGNORE INTO delivery(event,dest,state,prio,at,attempts,base,budget,held,hold,redriven)
+             VALUES(?1,?2,?3,?4,?5,?6,0,?7,0,0,0)",
+        )?
+        .execute([row.event, row.dest, row.state, row.prio, row.at, row.attempts, row.budget])?;
+    if inserted == 1 {
+        tally.owed(row);
     }
     Ok(inserted == 1)
 }
@@ -182,6 +225,28 @@ pub(super) fn change(conn: &Connection, tally: &mut Tally, old: &Row, mut new: R
         }
         (false, false) => write(conn, tally, old, &new),
     }
+}
+
+/// The usual end of a lease: delivered, by its holder, in no line. False, and nothing is changed, where it is anything
+/// else.
+pub(super) fn complete(
+    conn: &Connection,
+    tally: &mut Tally,
+    (event, dest): (i64, i64),
+    attempts: i64,
+    at: i64,
+) -> rusqlite::Result<bool> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE delivery SET state=2,at=?4,reason=NULL
+             WHERE event=?1 AND dest=?2 AND state=1 AND attempts=?3 AND ordh IS NULL",
+        )?
+        .execute([event, dest, attempts, at])?;
+    if changed == 1 {
+        let old = Row { state: LEASED, attempts, ..Row::fresh(event, dest, 0, at) };
+        tally.moved(&old, &Row { state: DELIVERED, ..old });
+    }
+    Ok(changed == 1)
 }
 
 /// Removes a row. A delivered one stays counted as delivered, any other as purged.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::engine::judge as judge_error;
@@ -12,8 +13,6 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// `TNHK`: what `file` and every other tool see in the header.
 pub(super) const APPLICATION_ID: i32 = 0x544E_484B;
-/// Pages of WAL after which the writer checkpoints: 16 MiB, the dial between p99 and disk traffic.
-pub(super) const CHECKPOINT_PAGES: i64 = 4000;
 
 /// Each step takes `user_version` from its index to the next, in one transaction: killed anywhere, it begins anew.
 pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
@@ -94,6 +93,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let engine = |error: rusqlite::Error| judge_error(&error, &format!("open `{}`", path.display()));
     let conn = Connection::open_with_flags(path, flags).map_err(engine)?;
     conn.set_prepared_statement_cache_capacity(128);
+    keep_plans(&conn).map_err(engine)?;
     conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(engine)?;
     let tables: i64 =
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(engine)?;
@@ -127,13 +127,31 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.set_prepared_statement_cache_capacity(64);
+    keep_plans(&conn)?;
     conn.busy_timeout(std::time::Duration::from_secs(2))?;
-    // Only one connection checkpoints: the writer's.
+    // Only the writer and its checkpointer checkpoint, one at a time.
     conn.execute_batch(
         "PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-8192; PRAGMA mmap_size=0;
          PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;",
     )?;
     Ok(conn)
+}
+
+/// Opens the connection of the checkpointer, which changes no row.
+pub(super) fn open_checkpointer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.execute_batch(
+        "PRAGMA synchronous=FULL; PRAGMA fullfsync=1; PRAGMA checkpoint_fullfsync=1; PRAGMA wal_autocheckpoint=0;
+         PRAGMA cache_size=-512; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF;",
+    )?;
+    Ok(conn)
+}
+
+/// One plan per statement, whatever is bound to it. Without this SQLite compiles a statement anew for each new value of
+/// a parameter that could change its plan, which cost more than everything else on the way to a handler together.
+fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Brings `version` up to date, one transaction a step.

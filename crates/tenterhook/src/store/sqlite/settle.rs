@@ -15,11 +15,17 @@ impl Engine {
         let Some(dest) = self.names.id(settlement.delivery.destination.as_str()) else {
             return Ok(Settled::LeaseLost);
         };
-        let holder = |row: &Row| row.state == LEASED && row.attempts == i64::from(settlement.attempt);
+        let (attempts, ended_at) = (i64::from(settlement.attempt), settlement.ended_at().millis());
+        if settlement.verdict == Verdict::Complete
+            && row::complete(&self.conn, &mut self.tally, (event, dest), attempts, ended_at)?
+        {
+            self.record(dest, settlement)?;
+            return Ok(Settled::Recorded);
+        }
+        let holder = |row: &Row| row.state == LEASED && row.attempts == attempts;
         let Some(old) = Row::find(&self.conn, event, dest)?.filter(holder) else {
             return Ok(Settled::LeaseLost);
         };
-        let ended_at = settlement.ended_at().millis();
         let new = match settlement.verdict {
             Verdict::Complete => Row { state: DELIVERED, at: ended_at, reason: None, ..old },
             Verdict::Retry { at } => Row { state: PENDING, at: at.millis(), ..old },
@@ -29,25 +35,21 @@ impl Engine {
             }
         };
         row::change(&self.conn, &mut self.tally, &old, new)?;
-        self.record(&old, settlement)?;
-        if let (Verdict::Complete, Some(result)) = (&settlement.verdict, &settlement.reply.result) {
-            self.conn
-                .prepare_cached("INSERT OR REPLACE INTO result(event,text) VALUES(?1,?2)")?
-                .execute(params![event, result])?;
-        }
+        self.record(dest, settlement)?;
         Ok(Settled::Recorded)
     }
 
-    fn record(&self, row: &Row, settlement: &Settlement) -> rusqlite::Result<()> {
-        let reply = &settlement.reply;
+    /// Writes down what came of the attempt, and what the handler answered.
+    fn record(&self, dest: i64, settlement: &Settlement) -> rusqlite::Result<()> {
+        let (event, reply) = (settlement.delivery.event.raw(), &settlement.reply);
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO attempt(event,dest,n,started,took,status,failure,verdict,excerpt)
                  VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
             )?
             .execute(params![
-                row.event,
-                row.dest,
+                event,
+                dest,
                 settlement.attempt,
                 settlement.started_at.millis(),
                 i64::try_from(reply.took.as_millis()).unwrap_or(i64::MAX),
@@ -56,14 +58,19 @@ impl Engine {
                 codec::verdict_code(&settlement.verdict),
                 reply.excerpt
             ])?;
-        if row.attempts > ATTEMPTS_KEPT as i64 {
+        if i64::from(settlement.attempt) > ATTEMPTS_KEPT as i64 {
             // Releases spend no budget, so nothing else bounds how many there are.
             self.conn
                 .prepare_cached(
                     "DELETE FROM attempt WHERE event=?1 AND dest=?2 AND n<=(SELECT n FROM attempt
                      WHERE event=?1 AND dest=?2 ORDER BY n DESC LIMIT 1 OFFSET ?3)",
                 )?
-                .execute(params![row.event, row.dest, ATTEMPTS_KEPT as i64])?;
+                .execute(params![event, dest, ATTEMPTS_KEPT as i64])?;
+        }
+        if let (Verdict::Complete, Some(result)) = (&settlement.verdict, &reply.result) {
+            self.conn
+                .prepare_cached("INSERT OR REPLACE INTO result(event,text) VALUES(?1,?2)")?
+                .execute(params![event, result])?;
         }
         Ok(())
     }

@@ -12,13 +12,12 @@ use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
 use super::check;
+use super::checkpoint::{self, Checkpointer, Turn};
 use super::codec::Packed;
-use super::engine::{ClockGuard, Engine, judge};
-use super::names::Names;
+use super::engine::{ClockGuard, Commons, Engine, judge};
 use super::queue::{Command, Done, Shared, Work};
-use super::schema::CHECKPOINT_PAGES;
 use super::{Fault, Faults, SqliteSettings};
-use crate::model::{Clock, Timestamp};
+use crate::model::{Accepted, Clock, Timestamp};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::telemetry::metrics::Metrics;
 
@@ -41,10 +40,13 @@ pub(super) struct Writer {
     engine: Option<Engine>,
     guard: ClockGuard,
     settings: SqliteSettings,
-    names: Arc<Names>,
+    commons: Commons,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
+    checkpointer: Checkpointer,
+    /// Pages of WAL when the checkpointer was asked last.
+    asked_at_pages: i64,
     io_errors: Vec<Instant>,
     damages: Vec<Instant>,
     tried_to_open: Option<Instant>,
@@ -71,17 +73,21 @@ impl Writer {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         shared: Arc<Shared>,
+        checkpointer: Checkpointer,
     ) -> Self {
-        let (guard, names) = (engine.guard, Arc::clone(&engine.names));
+        let guard = engine.guard;
+        let commons = Commons { names: Arc::clone(&engine.names), handout: Arc::clone(&engine.handout) };
         shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
         Self {
             engine: Some(engine),
             guard,
             settings,
-            names,
+            commons,
             clock,
             metrics,
             shared,
+            checkpointer,
+            asked_at_pages: 0,
             io_errors: Vec::new(),
             damages: Vec::new(),
             tried_to_open: None,
@@ -104,6 +110,7 @@ impl Writer {
             self.checkpoint();
         }
         if let Some(engine) = self.engine.take() {
+            let _rest = self.checkpointer.rest();
             let _ = engine.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
@@ -182,9 +189,7 @@ impl Writer {
                 if let Some(first) = accepts.map(|command| command.since).min() {
                     self.shared.pressure.learn(first.elapsed());
                 }
-                for (command, done) in group.into_iter().zip(done) {
-                    let _ = command.reply.send(done);
-                }
+                self.answer(group, done);
             }
             Err(error) if group.len() > 1 && is_about_one(&error) => {
                 for command in group {
@@ -205,6 +210,26 @@ impl Writer {
             }
         }
         self.shared.idle();
+    }
+
+    /// Tells everybody, and hands out what was leased.
+    fn answer(&mut self, group: Vec<Command>, done: Vec<Result<Done, StoreError>>) {
+        let taken = self.engine.as_mut().map(|engine| std::mem::take(&mut engine.taken)).unwrap_or_default();
+        let mut accepted = Vec::new();
+        for (command, done) in group.into_iter().zip(done) {
+            if !taken.is_empty()
+                && let (Work::Accept(batch), Ok(Done::Accepted(answers))) = (command.work, &done)
+            {
+                accepted.extend(batch.into_iter().zip(answers.iter().map(new_id)));
+            }
+            let _ = command.reply.send(done);
+        }
+        let mut taken = taken.into_iter().peekable();
+        for (packed, id) in accepted {
+            let of_event: Vec<_> =
+                std::iter::from_fn(|| taken.next_if(|taken| Some(taken.event) == id)).collect();
+            self.commons.handout.hand_out(packed, of_event);
+        }
     }
 
     /// From BEGIN to COMMIT; on failure everything is as before, in the file and in RAM.
@@ -230,12 +255,15 @@ impl Writer {
         }
         match outcome {
             Ok(done) => {
+                let wrote = engine.wrote;
                 self.guard = engine.guard;
                 self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
-                self.metrics.commit_took(began.elapsed(), weight_of(group));
-                self.metrics.fsync_took(fsync_took);
-                self.after_commit(group, &done);
+                if wrote {
+                    self.metrics.commit_took(began.elapsed(), weight_of(group));
+                    self.metrics.fsync_took(fsync_took);
+                }
+                self.after_commit(group, &done, wrote);
                 Ok(done)
             }
             Err(error) => {
@@ -245,7 +273,7 @@ impl Writer {
         }
     }
 
-    fn after_commit(&mut self, group: &[Command], done: &[Result<Done, StoreError>]) {
+    fn after_commit(&mut self, group: &[Command], done: &[Result<Done, StoreError>], wrote: bool) {
         let full = done.iter().find_map(|done| done.as_ref().err());
         let accepted = group.iter().any(|command| matches!(command.work, Work::Accept(_)));
         match full {
@@ -253,8 +281,8 @@ impl Writer {
                 self.probed = Instant::now();
                 self.shared.set_trouble(Some(full.clone()));
             }
-            // Only an accept shows that there is room again; anything shows that the disk answers.
-            None if accepted || !self.shared.is_full() => self.shared.set_trouble(None),
+            // Only an accept shows that there is room again; anything that writes shows that the disk answers.
+            None if wrote && (accepted || !self.shared.is_full()) => self.shared.set_trouble(None),
             None => {}
         }
         self.vacuum |=
@@ -327,8 +355,10 @@ impl Writer {
             return false;
         }
         self.tried_to_open = Some(Instant::now());
-        let opened =
-            Engine::open(&self.settings, Arc::clone(&self.names), self.clock.as_ref(), Some(self.guard));
+        let opened = {
+            let _rest = self.checkpointer.rest();
+            Engine::open(&self.settings, self.commons.clone(), self.clock.as_ref(), Some(self.guard))
+        };
         // What is derived is made anew before anything is believed that met a damaged page.
         let opened = opened.and_then(|engine| {
             if !self.damages.is_empty() {
@@ -386,20 +416,30 @@ impl Writer {
         }
     }
 
-    /// Inline, but after the callers were answered; the only connection that does it.
+    /// Takes the WAL over into the database file, or has it taken over. After the callers were answered.
     fn checkpoint(&mut self) {
         let Some(engine) = self.engine.as_ref() else { return };
-        // NOOP only tells how long the WAL is.
-        let frames = |mode: &str| {
-            engine
-                .conn
-                .prepare_cached(mode)
-                .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(1)))
-        };
-        let checkpointed = match frames("PRAGMA wal_checkpoint(NOOP)") {
-            Ok(pages) if pages >= CHECKPOINT_PAGES => frames("PRAGMA wal_checkpoint(PASSIVE)").map(drop),
-            Ok(_) => return,
-            Err(error) => Err(error),
+        let checkpointed = match self.checkpointer.failure() {
+            Some(error) => Err(error),
+            None => checkpoint::look(&engine.conn).and_then(|wal| {
+                let is_asked_already =
+                    (0..checkpoint::TAIL_PAGES).contains(&(wal.pages - self.asked_at_pages));
+                match wal.turn() {
+                    Turn::Nobody => Ok(()),
+                    // A long read can keep pages where they are: asking again at once would change nothing.
+                    Turn::Beside if is_asked_already => Ok(()),
+                    Turn::Beside => {
+                        self.asked_at_pages = wal.pages;
+                        self.checkpointer.begin();
+                        Ok(())
+                    }
+                    Turn::Tail if self.checkpointer.is_busy() => Ok(()),
+                    Turn::Tail | Turn::All => {
+                        let _rest = self.checkpointer.rest();
+                        checkpoint::passive(&engine.conn).map(drop)
+                    }
+                }
+            }),
         };
         match checkpointed {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
@@ -450,6 +490,13 @@ fn weight_of(group: &[Command]) -> usize {
         .iter()
         .map(|command| if matches!(command.work, Work::Accept(_)) { weight(command).0 } else { 0 })
         .sum()
+}
+
+fn new_id(answer: &Accepted) -> Option<i64> {
+    match answer {
+        Accepted::New { id, .. } => Some(id.raw()),
+        Accepted::Duplicate(_) | Accepted::Conflict(_) => None,
+    }
 }
 
 /// Whether the statement itself was refused, and not the disk.

@@ -1,6 +1,5 @@
 //! A handler behind the gateway: a real HTTP server that keeps a journal of what it was given.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -77,15 +76,6 @@ impl Handler {
         assert!(waited.is_ok(), "the handler was given {} of {count}", self.journal().len());
         drop(waited);
         self.journal()
-    }
-
-    /// How often each body was answered 2xx.
-    pub(crate) fn delivered(&self) -> HashMap<Bytes, u32> {
-        let mut times = HashMap::new();
-        for received in self.shared.journal.lock().unwrap().iter().filter(|it| it.status.is_success()) {
-            *times.entry(received.body.clone()).or_default() += 1;
-        }
-        times
     }
 }
 

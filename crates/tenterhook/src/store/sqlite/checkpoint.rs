@@ -1,0 +1,178 @@
+//! Takes what has gathered in the WAL over into the database file, beside the writer, so that nobody who waits for a
+//! commit waits for that. Only the last few pages are left to the writer itself: the WAL can begin anew only at a
+//! moment when nothing is left in it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+
+use super::queue::Shared;
+use super::schema;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Pages of WAL after which the work begins: 4 MiB. More at once is less in all, but keeps the disk busy for so long that
+/// commits have to wait for it.
+const BEGIN_PAGES: i64 = 1000;
+/// What the writer does itself: a few milliseconds.
+pub(super) const TAIL_PAGES: i64 = 64;
+/// Beyond this the writer does all of it, and everybody waits: 256 MiB of WAL are enough.
+const PAGES_MAX: i64 = 64_000;
+
+/// How far the WAL is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wal {
+    /// Pages in it.
+    pub(super) pages: i64,
+    /// How many of them are in the database file as well.
+    pub(super) taken_over: i64,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing.
+    Nobody,
+    /// The thread of [`Checkpointer`].
+    Beside,
+    /// The writer, for a moment.
+    Tail,
+    /// The writer, and everybody waits.
+    All,
+}
+
+impl Wal {
+    /// Whose turn it is.
+    pub(super) fn turn(self) -> Turn {
+        let left = self.pages - self.taken_over;
+        match left {
+            ..=0 => Turn::Nobody,
+            _ if left >= PAGES_MAX => Turn::All,
+            _ if self.pages < BEGIN_PAGES => Turn::Nobody,
+            ..=TAIL_PAGES => Turn::Tail,
+            _ => Turn::Beside,
+        }
+    }
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Held for as long as a connection is at work.
+    at_work: Mutex<()>,
+    is_busy: AtomicBool,
+    failure: Mutex<Option<rusqlite::Error>>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(path: PathBuf, shared: Arc<Shared>) -> Result<Self, StoreError> {
+        let state = Arc::<State>::default();
+        let (wake, asked) = sync_channel(1);
+        let of_thread = Arc::clone(&state);
+        let thread = std::thread::Builder::new()
+            .name("checkpointer".to_owned())
+            .spawn(move || run(&path, &shared, &of_thread, &asked))
+            .map_err(|error| {
+                let message = format!("cannot start the checkpointer: {error}");
+                StoreError::new(StoreErrorKind::Unavailable, message)
+            })?;
+        Ok(Self { wake: Some(wake), thread: Some(thread), state })
+    }
+
+    /// Begins, unless it is at it already.
+    pub(super) fn begin(&self) {
+        let Some(wake) = &self.wake else { return };
+        if !self.state.is_busy.swap(true, Ordering::SeqCst)
+            && let Err(TrySendError::Disconnected(())) = wake.try_send(())
+        {
+            tracing::error!("store_checkpointer_gone");
+        }
+    }
+
+    /// Whether it is at it.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.is_busy.load(Ordering::SeqCst)
+    }
+
+    /// Why the last turn failed, once.
+    pub(super) fn failure(&self) -> Option<rusqlite::Error> {
+        self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits for the present turn; there is no other until the guard is gone.
+    pub(super) fn rest(&self) -> MutexGuard<'_, ()> {
+        self.state.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(path: &std::path::Path, shared: &Shared, state: &State, asked: &Receiver<()>) {
+    let mut kept: Option<(u64, Connection)> = None;
+    while asked.recv().is_ok() {
+        let at_work = state.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        // After a failed write nothing that a connection remembers of the file is believed.
+        let epoch = shared.epoch.load(Ordering::SeqCst);
+        kept = kept.filter(|(of, _)| *of == epoch);
+        let done = match kept.take() {
+            Some((_, conn)) => Ok(conn),
+            None => schema::open_checkpointer(path),
+        }
+        .and_then(|conn| passive(&conn).map(|_| conn));
+        match done {
+            Ok(conn) => kept = Some((epoch, conn)),
+            Err(error) => *state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+        }
+        drop(at_work);
+        state.is_busy.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Takes over as much as is possible without waiting for anybody.
+pub(super) fn passive(conn: &Connection) -> rusqlite::Result<Wal> {
+    wal(conn, "PRAGMA wal_checkpoint(PASSIVE)")
+}
+
+/// Only looks.
+pub(super) fn look(conn: &Connection) -> rusqlite::Result<Wal> {
+    wal(conn, "PRAGMA wal_checkpoint(NOOP)")
+}
+
+fn wal(conn: &Connection, pragma: &str) -> rusqlite::Result<Wal> {
+    conn.prepare_cached(pragma)?
+        .query_row([], |row| Ok(Wal { pages: row.get(1)?, taken_over: row.get::<_, i64>(2)?.max(0) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_takes_only_the_tail_or_what_has_become_too_much() {
+        let turn = |pages, taken_over| Wal { pages, taken_over }.turn();
+        assert_eq!(turn(0, 0), Turn::Nobody);
+        assert_eq!(turn(3_999, 0), Turn::Nobody);
+        assert_eq!(turn(4_000, 0), Turn::Beside);
+        assert_eq!(turn(4_400, 4_000), Turn::Beside);
+        assert_eq!(turn(4_450, 4_400), Turn::Tail);
+        assert_eq!(turn(4_450, 4_450), Turn::Nobody);
+        assert_eq!(turn(70_000, 1_000), Turn::All);
+    }
+}
