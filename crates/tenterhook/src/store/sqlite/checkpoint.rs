@@ -168,11 +168,11 @@ mod tests {
     fn the_writer_takes_only_the_tail_or_what_has_become_too_much() {
         let turn = |pages, taken_over| Wal { pages, taken_over }.turn();
         assert_eq!(turn(0, 0), Turn::Nobody);
-        assert_eq!(turn(3_999, 0), Turn::Nobody);
-        assert_eq!(turn(4_000, 0), Turn::Beside);
-        assert_eq!(turn(4_400, 4_000), Turn::Beside);
-        assert_eq!(turn(4_450, 4_400), Turn::Tail);
-        assert_eq!(turn(4_450, 4_450), Turn::Nobody);
+        assert_eq!(turn(999, 0), Turn::Nobody);
+        assert_eq!(turn(1_000, 0), Turn::Beside);
+        assert_eq!(turn(1_400, 1_000), Turn::Beside);
+        assert_eq!(turn(1_450, 1_400), Turn::Tail);
+        assert_eq!(turn(1_450, 1_450), Turn::Nobody);
         assert_eq!(turn(70_000, 1_000), Turn::All);
     }
 }
