@@ -1,0 +1,255 @@
+"""Runs one case: its shots, on the listeners that each concerns, with the driver that its transport needs."""
+
+import dataclasses
+import os
+import queue
+import re
+import threading
+import time
+
+import acts
+import also
+import arena as arenas
+import boot
+import cases
+import egress
+import execs
+import fire
+import gateway as gateways
+import load
+import plan as plans
+import request as requests
+import sources
+import statistical
+
+
+@dataclasses.dataclass
+class Result:
+    """What became of a case."""
+    case_id: str
+    is_refusal: bool
+    ran: bool = False
+    shots: int = 0
+    problems: list = dataclasses.field(default_factory=list)  # (label, listener, problem)
+    not_run: list = dataclasses.field(default_factory=list)  # (label, why)
+    unchecked: set = dataclasses.field(default_factory=set)
+    control_failures: int = 0
+    rss: int = 0
+    seconds: float = 0.0
+
+
+def measures(case):
+    """Whether a case measures time, memory or a flood, so that nothing may run beside it."""
+    words = " ".join([case.get("transport", ""), case.get("generator") or "", *(case.get("also") or [])])
+    return bool(re.search(r"\bload\b|statistical|\bh2\b.*|latency|CPU time|RSS|other ids|healthy client", words))
+
+
+class Pool:
+    """Arenas, one for each case that runs at the moment."""
+
+    def __init__(self, fixture, seed, chosen, make=None):
+        self.fixture, self.seed, self.make = fixture, seed, make
+        self.by_id = {case["id"]: case for case in reversed(chosen)}
+        self.free, self.all, self.lock = queue.SimpleQueue(), [], threading.Lock()
+
+    def run(self, case, progress):
+        """Runs a case in a free arena."""
+        try:
+            arena = self.free.get_nowait()
+        except queue.Empty:
+            with self.lock:
+                number = len(self.all)
+                arena = arenas.Arena(self.fixture, self.seed * 1000 + number, self.make)
+                self.all.append(arena)
+        started = time.monotonic()
+        try:
+            result = Run(case, arena, self).run()
+            result.seconds = time.monotonic() - started
+        finally:
+            self.free.put(arena)
+        progress.finished(result)
+        return result
+
+    def close(self):
+        """Stops everything."""
+        for arena in self.all:
+            arena.close()
+
+
+class Run:
+    """One case in one arena."""
+
+    def __init__(self, case, arena, pool):
+        self.case, self.arena, self.pool = case, arena, pool
+        shots = cases.shots(case)
+        self.shots = shots + [extra for shot in shots for extra in _against(shot)]
+        base = shots[0]
+        refuses = base.expect_no_event and all(s == 0 or s >= 400 for s in base.expect_status) and base.expect_status
+        self.result = Result(case["id"], bool(refuses))
+
+    def run(self):
+        """Runs every shot."""
+        for shot in self.shots:
+            for tls in self._listeners(shot):
+                listener = "TLS" if tls else "plain"
+                try:
+                    self._fire(shot, tls, listener)
+                except requests.CannotRun as why:
+                    self.result.not_run.append((shot.label, str(why)))
+                    break
+                except gateways.StartFailed as why:
+                    self._problem(shot, listener, f"the gateway did not start: {why}")
+                except Exception as error:  # noqa: BLE001 - a bug here is a failure of the case, and never a pass
+                    self._problem(shot, listener, f"{type(error).__name__}: {error}{_where(error)}")
+        return self.result
+
+    def _problem(self, shot, listener, problem):
+        self.result.ran = True
+        self.result.problems.append((shot.label, listener, problem))
+
+    def _listeners(self, shot):
+        """Plain and TLS for whatever comes in through ingress; the rest has one."""
+        if shot.transport in ("boot", "statistical") or shot.listener == "egress" or is_admin(shot) or \
+                "handler scripts" in shot.generator:
+            return (False,)
+        if shot.transport == "load" or (shot.transport == "h2" and shot.generator) or _is_heavy(shot):
+            return (False,) if _is_heavy(shot) else (False, True)
+        return (False, True)
+
+    def _fire(self, shot, tls, listener):
+        refuse_what_is_missing(shot, self.arena.fixture)
+        source = sources.named_in(shot.path)
+        if source == sources.UNRESOLVED:
+            fired = boot.unresolved(shot, self.arena)
+        else:
+            fired = self._driver(shot)(shot, self.arena, tls, listener, self)
+        for one in fired if isinstance(fired, list) else [fired]:
+            self.note(shot, listener, one)
+
+    def note(self, shot, listener, fired):
+        """Adds what one shot showed to the result."""
+        problems, unchecked = (fired.problems, [])
+        if not fired.facts.get("is_final"):
+            fired.facts["reference"] = lambda case_id: self._reference(case_id, fired)
+            more, unchecked = also.check(fired)
+            problems = problems + more
+        self.result.ran = True
+        self.result.shots += 1
+        self.result.unchecked |= set(unchecked)
+        self.result.control_failures += bool(fired.facts.get("control_failed"))
+        if fired.gateway is not None and fired.gateway.alive and not fired.gateway.is_stand_in:
+            self.result.rss = max(self.result.rss, fired.gateway.peak())
+        for problem in problems:
+            self._problem(shot, listener, problem)
+
+    def _driver(self, shot):
+        if shot.transport == "boot":
+            return boot.drive
+        if shot.transport == "statistical":
+            return statistical.drive
+        if shot.listener == "egress":
+            return egress.drive
+        if "handler scripts" in shot.generator or "child" in shot.generator.lower():
+            return execs.drive
+        if shot.transport == "load" or (shot.transport == "h2" and shot.generator):
+            return load.drive
+        if shot.transport in ("http1", "raw", "h2", "sequence", "concurrent"):
+            return requests_driver
+        raise requests.CannotRun(f"transport {shot.transport_text!r} is not known here")
+
+    def _reference(self, case_id, fired):
+        """A request of another case, to be compared with."""
+        case = self.pool.by_id.get(case_id)
+        shot = cases.shots(case)[0] if case else _wrong_signature(fired)
+        context = fire.context_for(self.arena, fired.gateway, shot)
+        return plans.lay_out(shot, context).steps[-1]
+
+
+def requests_driver(shot, arena, tls, listener, run):
+    """Fires requests at a gateway that is kept, or at a fresh one."""
+    def go(gateway):
+        context = fire.context_for(arena, gateway, shot)
+        plan = plans.lay_out(shot, context)
+        return fire.fire(shot, arena, gateway, plan, context, listener), plan
+
+    if not fire.needs_fresh(shot):
+        fired, _ = go(arena.kept(tls))
+        return fired
+    config, disk = _config_of(shot, arena)
+    with arena.fresh(tls, **config) as gateway:
+        fired, _ = go(gateway)
+        # Looked at while it still runs.
+        run.note(shot, listener, fired)
+    _remove(disk)
+    return []
+
+
+def _config_of(shot, arena):
+    """How the gateway of a shot has to be made: known from the plan, which is laid out once for that."""
+    context = requests.Context(arena.fixture, arena.canary.port, arena.canary_file, arena.random, event="none")
+    plan = plans.lay_out(shot, context)
+    config = dict(plan.config)
+    if config.pop("small_disk", False):
+        wrapper, disk = acts.small_disk()
+        return {**config, "wrapper": wrapper, "data": f"{disk}/tenterhook.db",
+                "store": f"sqlite:{disk}/tenterhook.db"}, disk
+    return config, None
+
+
+def _remove(disk):
+    if disk:
+        os.rmdir(disk)
+
+
+def is_admin(shot):
+    """Whether a shot goes to the admin listener."""
+    if "{{admin}}" in shot.path:
+        return True
+    return shot.listener == "admin" and not requests.speaks_of_ingress(shot)
+
+
+def refuse_what_is_missing(shot, fixture):
+    """Raises `CannotRun` for sources and sessions that do not exist here."""
+    name = sources.named_in(shot.path)
+    for source in {name, *re.findall(r"\{\{sig:(\w+)", str(shot.headers))}:
+        if source in sources.OF_LATER_WORK:
+            raise requests.CannotRun(f"source `{source}` needs {sources.OF_LATER_WORK[source]}")
+    if "{{session}}" in str(shot.headers) + shot.path:
+        raise requests.CannotRun("a console with sessions is of later work")
+    if name and name not in fixture.sources and name != sources.UNRESOLVED and shot.expect_status and \
+            not {400, 404, 405} & set(shot.expect_status):
+        raise requests.CannotRun(f"there is no source `{name}` here")
+
+
+def _against(shot):
+    """The same shot against each further source that a sentence names."""
+    found = []
+    for sentence in shot.also:
+        if re.match(r"run against source", sentence, re.IGNORECASE):
+            for name in re.findall(r"`([\w-]+)`", sentence):
+                if name != sources.named_in(shot.path):
+                    found.append(dataclasses.replace(shot, path=f"/webhooks/{name}",
+                                                     name=f"{shot.name} at {name}".strip(),
+                                                     changes=shot.changes | {"path"}))
+    return found
+
+
+def _wrong_signature(fired):
+    shot = fired.shot
+    source = fired.arena.fixture.sources[sources.named_in(shot.path)]
+    headers = [(k, v) for k, v in shot.headers if k.lower() != source.scheme.header.lower()]
+    value = source.scheme.wrap(plans.requests.signer.Signing(headers, b"", "", "{{ts}}"), "0" * 64)
+    return dataclasses.replace(shot, headers=[*headers, (source.scheme.header, value)], generator="")
+
+
+def _is_heavy(shot):
+    """Whether once is enough: what takes long, and does not depend on the listener."""
+    return bool(re.search(r"\d{2,3},000 other ids|ENOSPC|RLIMIT_NOFILE", shot.note + shot.transport_text
+                          + shot.generator))
+
+
+def _where(error):
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    return f" ({frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno})" if frame else ""
