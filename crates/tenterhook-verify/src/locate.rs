@@ -16,7 +16,7 @@ const POINTER_DEPTH_MAX: usize = 32;
 /// One place in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Locator {
-    /// A header, by name. Sent twice, or not in visible ASCII, it counts as absent.
+    /// A header, by name. Sent twice, or not in UTF-8, it counts as absent.
     Header(http::HeaderName),
     /// A scalar in a JSON body, by JSON pointer (RFC 6901). The last of duplicate keys wins.
     Json(String),

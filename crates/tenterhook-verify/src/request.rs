@@ -16,8 +16,8 @@ pub struct Request<'r> {
     pub body: &'r [u8],
 }
 
-/// The one value of a header that counts for verification. Sent twice, or not in visible ASCII, it is a problem and not
-/// a choice: two readers would choose differently.
+/// The one value of a header that counts for verification. Sent twice, or not in UTF-8, it is a problem and not a
+/// choice: two readers would choose differently.
 pub(crate) fn single_header<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -27,5 +27,5 @@ pub(crate) fn single_header<'h>(
     if values.next().is_some() {
         return Err("was sent more than once");
     }
-    value.to_str().map(Some).map_err(|_| "is not visible ASCII")
+    std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| "is not UTF-8")
 }

@@ -222,6 +222,18 @@ impl Scheme {
         }
     }
 
+    /// How many bytes of key a secret of a MAC holds, without what stands around them; `None` for other schemes, and
+    /// where the secret is no key at all.
+    #[must_use]
+    pub fn mac_key_bytes(&self, secret: &Secret) -> Option<usize> {
+        let is_mac = match &*self.family {
+            Family::Unsigned | Family::Token(_) => false,
+            Family::Twilio(_) => true,
+            Family::Signed(scheme) => matches!(scheme.algorithm, Algorithm::Mac(_)),
+        };
+        if is_mac { self.key.decode(secret.expose()).ok().map(|key| key.len()) } else { None }
+    }
+
     /// The key of one secret.
     pub(crate) fn key(&self, secret: &Secret) -> Result<Key, SpecError> {
         let bytes = secret.expose();

@@ -137,6 +137,7 @@ impl Ingress {
         screen::method(&head.method)?;
         self.metrics.received(&door.source.name);
         screen::host(&head)?;
+        screen::coding(&head)?;
         screen::source(&door, &head.headers, &body, visit)?;
         let (bytes, _share) = body::read(body, &door.source.limits, &self.budget).await?;
         visit.body_is_read = true;

@@ -170,7 +170,7 @@ pub(crate) fn url<'r>(request: &Request<'r>) -> Result<&'r str, VerifyError> {
         .ok_or_else(|| refuse(Reason::MissingUrl, "the signature covers the public URL; none is configured"))
 }
 
-/// A signed header: there once, in visible ASCII, not empty.
+/// A signed header: there once, in UTF-8, not empty.
 fn header<'r>(request: &Request<'r>, name: &HeaderName) -> Result<&'r str, VerifyError> {
     match single_header(request.headers, name) {
         Ok(Some(value)) if !value.is_empty() => Ok(value),

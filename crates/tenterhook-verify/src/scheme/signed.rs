@@ -384,8 +384,8 @@ impl SignedScheme {
         let mut headers = request.headers.clone();
         let mut made = HeaderMap::new();
         let mut put = |name: &HeaderName, value: &str| -> Result<(), SignError> {
-            let value = HeaderValue::from_str(value)
-                .map_err(|_| SignError(format!("`{name}` cannot hold a value that is not visible ASCII")))?;
+            let value = HeaderValue::from_bytes(value.as_bytes())
+                .map_err(|_| SignError(format!("`{name}` cannot hold a control character")))?;
             headers.insert(name.clone(), value.clone());
             made.insert(name.clone(), value);
             Ok(())

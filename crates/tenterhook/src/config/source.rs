@@ -157,6 +157,9 @@ fn keys(
         findings,
     );
     let complete = found.len() == items.len();
+    for ((place, _), secret) in items.iter().zip(found.iter().filter(|_| complete)) {
+        long_enough(place, scheme, secret, bytes_min, findings);
+    }
     let mut keys: Vec<(Place, Secret)> = items.into_iter().map(|(place, _)| place).zip(found).collect();
     keys.extend(public_keys(scheme, section, resolver, findings)?);
     if let Some(provider) = provider.filter(|_| keys.is_empty() && complete) {
@@ -174,6 +177,24 @@ fn keys(
         return None;
     }
     complete.then_some(keys)
+}
+
+/// A long text may hold a short key: what counts is what the MAC is keyed with.
+fn long_enough(
+    place: &Place,
+    scheme: Option<&Scheme>,
+    secret: &Secret,
+    bytes_min: usize,
+    findings: &mut Findings,
+) {
+    let key_bytes = scheme.and_then(|scheme| scheme.mac_key_bytes(secret));
+    if let Some(key_bytes) = key_bytes.filter(|key_bytes| (1..bytes_min).contains(key_bytes)) {
+        findings.problem(
+            place,
+            format!("the secret holds a key of {key_bytes} bytes: at least {bytes_min} are needed"),
+            "take a longer one: `openssl rand -base64 32` makes one",
+        );
+    }
 }
 
 fn missing_keys(scheme: &Scheme, section: Section<'_>, findings: &mut Findings) {

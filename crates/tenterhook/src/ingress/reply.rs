@@ -59,6 +59,10 @@ impl Rejection {
         Self::new(StatusCode::BAD_REQUEST, "host", told)
     }
 
+    pub(super) fn coding() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "coding", "the only transfer coding is `chunked`")
+    }
+
     pub(super) fn address() -> Self {
         Self::new(StatusCode::FORBIDDEN, "address", "this address may not send to this source")
     }

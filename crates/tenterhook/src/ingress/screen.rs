@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method};
@@ -19,6 +19,17 @@ use super::reply::Rejection;
 /// Only `POST` brings events.
 pub(super) fn method(method: &Method) -> Result<(), Rejection> {
     if method == Method::POST { Ok(()) } else { Err(Rejection::method("POST")) }
+}
+
+/// No transfer coding but `chunked`, said once. The parser also takes it as the last of several codings; a proxy in front
+/// of us may then see another body, and no provider sends one.
+pub(super) fn coding(head: &Parts) -> Result<(), Rejection> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Rejection::coding()),
+    }
 }
 
 /// Exactly one host, well formed, without user info, and the same wherever it is said. Proxies in front of us route by

@@ -17,6 +17,14 @@ use tokio::time::{Instant, Sleep};
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 8 << 20;
 
+/// What hyper answers to a head that is too long, and what we say where it is not: a `Content-Length` that hyper keeps
+/// for itself (2^64 - 1, 2^64 - 2) ends in the same error. Of the same length, since it takes the other's place.
+const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n";
+const BAD_LENGTH: &[u8] = b"HTTP/1.1 400 Bad Request (length impossible)\r\n";
+/// A head with fewer bytes and lines than these is not too long.
+const HEAD_BYTES_SMALL: usize = 32 * 1024;
+const HEAD_LINES_SMALL: usize = 100;
+
 /// What one connection is doing, written by its socket and its requests, read by its watchdog.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -120,6 +128,8 @@ pub(super) struct Watched<T> {
     /// Runs while a write waits for the peer.
     write_deadline: Option<Pin<Box<Sleep>>>,
     peer_is_done: bool,
+    /// Bytes and lines that came while no request was being answered.
+    head: (usize, usize),
     linger: Option<Pin<Box<Sleep>>>,
     lingered_bytes: u64,
 }
@@ -132,9 +142,27 @@ impl<T> Watched<T> {
             write_timeout,
             write_deadline: None,
             peer_is_done: false,
+            head: (0, 0),
             linger: None,
             lingered_bytes: 0,
         }
+    }
+
+    /// Counts what belongs to a head.
+    fn saw_head(&mut self, bytes: &[u8]) {
+        if self.activity.busy.load(Ordering::Acquire) > 0 {
+            self.head = (0, 0);
+            return;
+        }
+        self.head.0 += bytes.len();
+        self.head.1 += bytes.iter().filter(|byte| **byte == b'\n').count();
+    }
+
+    /// The answer to put in the place of hyper's own to a head that it calls too long and that is not.
+    fn corrected(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let rest = bytes.strip_prefix(TOO_LARGE)?;
+        let is_small = self.head.0 < HEAD_BYTES_SMALL && self.head.1 < HEAD_LINES_SMALL;
+        is_small.then(|| [BAD_LENGTH, rest].concat())
     }
 
     /// Passes a write's result on, unless it has waited for too long.
@@ -161,7 +189,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
         match &buffer.filled()[filled..] {
             [] => self.peer_is_done |= room,
-            bytes => self.activity.saw_bytes(bytes),
+            bytes => {
+                self.activity.saw_bytes(bytes);
+                self.saw_head(bytes);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -169,6 +200,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let corrected = self.corrected(bytes);
+        let bytes = corrected.as_deref().unwrap_or(bytes);
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.bounded(cx, result)
     }
@@ -178,6 +211,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        if let Some(corrected) = first.and_then(|first| self.corrected(first)) {
+            return self.poll_write(cx, &corrected);
+        }
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
         self.bounded(cx, result)
     }

@@ -55,6 +55,19 @@ fn a_secret_that_is_none_is_refused() {
     assert_eq!(Bench::new().with("S", "0123456789abcdef").refusal(&secret("\"env:S\"")), "loaded");
 }
 
+/// Found by the attack cases: the length of the text was counted, and not that of the key in it.
+#[test]
+fn a_long_text_with_a_short_key_in_it_is_refused() {
+    let section = "[sources.std]\nprovider = \"standard-webhooks\"\nsecrets = [\"env:S\"]\n";
+    let wrong = Bench::new().with("S", "whsec_MDEyMzQ1Njc=").refusal(section);
+    assert!(
+        wrong.contains("secrets[0]: the secret holds a key of 8 bytes: at least 16 are needed"),
+        "{wrong}"
+    );
+    assert!(!wrong.contains("MDEyMzQ1Njc"), "{wrong}");
+    assert_eq!(Bench::new().with("S", "whsec_MDEyMzQ1Njc4OWFiY2RlZg==").refusal(section), "loaded");
+}
+
 #[test]
 fn a_reference_that_leads_nowhere_is_refused() {
     insta::assert_snapshot!(Bench::new().refusal(&secret("\"env:STRIPE_WEBHOOK_SECRTE\", \"file:nowhere\", \"file:.\", \"exec:false\"")), @r"

@@ -43,6 +43,23 @@ async fn of_many_concurrent_copies_exactly_one_is_an_event() {
     assert_eq!((ledger.events.accepted, ledger.owed), (ROUNDS as u64, ROUNDS as u64));
 }
 
+/// Found by the attack cases: a signed id that was not ASCII was refused as not authentic.
+#[tokio::test]
+async fn an_id_in_a_header_is_any_text_in_utf8_and_every_byte_of_it_counts() {
+    let std = source("std", "standard-webhooks", WHSEC);
+    let gateway = Gateway::start(vec![std.clone()]).await;
+    let ids = ["é", "e\u{301}", "evt_1", "evt\u{200b}_1", "日本", "\u{a0}"];
+    for id in ids {
+        let bytes = standard(&std, id, "{}").bytes();
+        assert_eq!(gateway.ask(&bytes).await.status, 202, "{id:?}");
+        assert_eq!(gateway.ask(&bytes).await.status, 200, "{id:?}");
+    }
+    let known: Vec<_> = gateway.stored().iter().map(|one| one.admitted.provider_event_id.clone()).collect();
+    assert_eq!(known, ids.map(|id| Some(id.to_owned())));
+    let no_text = standard(&std, "evt_2", "{}").setting("webhook-id", b"evt_\xff");
+    assert_eq!(gateway.ask(no_text.bytes()).await.status, 401);
+}
+
 #[tokio::test]
 async fn a_commit_that_outlasts_the_deadline_is_503_and_the_retry_a_duplicate() {
     let gh = source("gh", "github", SECRET);
