@@ -387,7 +387,7 @@ impl Gateway {
     }
 
     /// Orders something of the admin API, as `/api/v1/reload`.
-    pub async fn order(&self, path: &str) -> anyhow::Result<()> {
+    pub async fn tell(&self, path: &str) -> anyhow::Result<()> {
         let request = self.client.post(format!("{}{path}", self.at.admin)).timeout(Duration::from_secs(60));
         let response = request.send().await?;
         let status = response.status();

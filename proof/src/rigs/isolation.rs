@@ -200,7 +200,7 @@ async fn turns(
         for with_bad in [false, true] {
             for name in BAD {
                 gateway
-                    .order(&format!(
+                    .tell(&format!(
                         "/api/v1/destinations/{name}/{}",
                         if with_bad { "resume" } else { "pause" }
                     ))

@@ -87,7 +87,7 @@ async fn backlog(lab: Lab, seed: u64, pending: u64) -> anyhow::Result<Tally> {
         ));
     }
     let gateway = Site::new(&lab, Some(&kept.database), "", &config)?.start().await?;
-    gateway.order("/api/v1/destinations/app/pause").await?;
+    gateway.tell("/api/v1/destinations/app/pause").await?;
     let ledger = gateway.admin("/api/v1/ledger").await?;
     let owed = ledger["deliveries"]["pending"].as_u64().unwrap_or_default();
     let mut tally = Tally::of(1);
@@ -96,9 +96,9 @@ async fn backlog(lab: Lab, seed: u64, pending: u64) -> anyhow::Result<Tally> {
     let sampler = Sampler::start(&gateway)?;
     let flood = Flood::new(&gateway.at, live, 0, 500)?;
     let mut answers = flood.open(200.0, Duration::from_secs(10)).await;
-    gateway.order("/api/v1/destinations/app/resume").await?;
+    gateway.tell("/api/v1/destinations/app/resume").await?;
     answers.extend(flood.open(200.0, Duration::from_secs(10)).await);
-    gateway.order("/api/v1/destinations/app/pause").await?;
+    gateway.tell("/api/v1/destinations/app/pause").await?;
     let acked = answers.iter().filter(|it| it.acked()).count();
     tally.check(acked == answers.len(), || format!("{acked} of {} acknowledged", answers.len()));
     tally.check(works.count() > 0 && app.count() > 0, || {
@@ -164,7 +164,7 @@ async fn prune(lab: Lab, seed: u64, old: u64) -> anyhow::Result<Tally> {
     flood.open(200.0, Duration::from_secs(1)).await;
     let before = acks_ms(&flood.open(200.0, Duration::from_secs(5)).await);
     site.rewrite(|text| text.replace("365d", "1d"))?;
-    gateway.order("/api/v1/reload").await?;
+    gateway.tell("/api/v1/reload").await?;
     // The gateway looks every ten seconds; from then on it prunes slice by slice until nothing is left.
     let watched = pruned_between(site.database(), old);
     let (took, answers) = tokio::join!(watched, flood.open(200.0, PRUNED_WITHIN));
