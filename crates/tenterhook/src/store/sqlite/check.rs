@@ -24,9 +24,34 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Findings that are told.
 const TOLD: usize = 5;
 
-/// Makes every index anew from its table.
+/// Makes every index anew from its table. One whose first page makes no sense cannot even be emptied: it is struck from
+/// the schema and made again, and what is left of it goes with a `VACUUM`.
 pub(super) fn rebuild(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch("REINDEX")
+    if conn.execute_batch("REINDEX").is_ok() {
+        return Ok(());
+    }
+    let there = indexes(conn)?;
+    let emptied = |name: &str| conn.execute_batch(&format!("REINDEX \"{name}\"")).is_ok();
+    let lost: Vec<_> = there.iter().filter(|(name, _)| !emptied(name)).collect();
+    conn.execute_batch("PRAGMA writable_schema=ON")?;
+    for (name, _) in &lost {
+        conn.execute("DELETE FROM sqlite_schema WHERE type='index' AND name=?1", [name])?;
+    }
+    conn.execute_batch("PRAGMA writable_schema=RESET")?;
+    // Also those that a kill at this very place took away.
+    let kept = indexes(conn)?;
+    let fresh = Connection::open_in_memory()?;
+    schema::migrate(&fresh, 0, &schema::MIGRATIONS)?;
+    for index in indexes(&fresh)?.iter().filter(|index| kept.iter().all(|(name, _)| *name != index.0)) {
+        conn.execute_batch(&index.1)?;
+    }
+    conn.execute_batch("VACUUM")
+}
+
+/// Every index that a statement of ours made, with that statement.
+fn indexes(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let sql = "SELECT name, sql FROM sqlite_schema WHERE type='index' AND sql IS NOT NULL";
+    conn.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Remembers that the store was given up, so that the next start looks before it believes.
