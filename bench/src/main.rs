@@ -1,11 +1,13 @@
 //! The benchmark's runner: the gateway beside what HTTP and the disk cost by themselves, in one run. `bench/run` builds
 //! everything and calls it.
 
+mod history;
 mod http;
 mod measure;
 mod plan;
 mod report;
 mod row;
+mod single;
 mod target;
 mod usage;
 
@@ -43,6 +45,9 @@ pub(crate) struct Args {
     /// The library that makes fsyncs slower
     #[arg(long, value_name = "FILE")]
     slow_sync: Option<PathBuf>,
+    /// Tells histories that other code made
+    #[arg(long, value_name = "TEXT", default_value = "unmarked")]
+    mark: String,
     /// Where targets keep their files, on the disk that counts, and histories between runs
     #[arg(long, value_name = "DIRECTORY")]
     directory: PathBuf,

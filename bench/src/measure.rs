@@ -17,7 +17,10 @@ use crate::usage::Usage;
 
 /// How long the next delivery may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Not measured, at the beginning.
 const WARMUP: Duration = Duration::from_millis(400);
+/// Every load has the same bodies.
+const SEED: u64 = 1;
 
 /// The load of a row.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,7 @@ pub(crate) struct Sample {
     pub rss_mib: f64,
     /// Bytes that the target wrote to the disk, per acknowledged event.
     pub bytes: f64,
-    /// Share of two cores' time that the load itself took.
+    /// Cores that the load itself kept busy.
     pub load_cores: f64,
 }
 
@@ -66,6 +69,22 @@ pub(crate) async fn handler() -> anyhow::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
+/// Starts a target whose files are in `directory`, with a listener for its handler; the destination of
+/// [`Kind::Accept`] is paused.
+pub(crate) async fn begin(
+    programs: &Programs,
+    kind: Kind,
+    sync_delay: Duration,
+    directory: &Path,
+) -> anyhow::Result<(Target, TcpListener)> {
+    let (listener, handler) = handler().await?;
+    let target = Target::start(programs, Setting { kind, directory, handler, sync_delay }).await?;
+    if kind.is_gateway() {
+        target.pause(kind == Kind::Accept).await?;
+    }
+    Ok((target, listener))
+}
+
 /// Measures a target whose files are in `directory`.
 pub(crate) async fn measure(
     programs: &Programs,
@@ -73,16 +92,13 @@ pub(crate) async fn measure(
     shape: Shape,
     directory: &Path,
 ) -> anyhow::Result<Sample> {
-    let (listener, handler) = handler().await?;
-    let setting = Setting { kind, directory, handler, sync_delay: shape.sync_delay };
-    let target = Target::start(programs, setting).await?;
-    if kind.is_gateway() {
-        target.pause(kind == Kind::Accept).await?;
-    }
+    let (target, listener) = begin(programs, kind, shape.sync_delay, directory).await?;
     let accepted = if kind.is_gateway() { target.ledger("/events/accepted").await? } else { 0 };
+    let load = prepare(&target, shape, (kind == Kind::Deliver).then_some(listener))?;
     let (before, own) = (target.usage()?, Usage::of(std::process::id())?);
     let start = tokio::time::Instant::now();
-    let (sent, handled) = load(&target, shape, listener, kind == Kind::Deliver).await?;
+    let sent = load.send(&|_| ()).await.map_err(|failure| anyhow!("{failure}"))?;
+    let handled = load.drain(PATIENCE, &|_| ()).await;
     let seconds = start.elapsed().as_secs_f64();
     let (after, own_after) = (target.usage()?, Usage::of(std::process::id())?);
     check(&sent, handled.as_ref())?;
@@ -112,32 +128,9 @@ pub(crate) async fn measure(
     })
 }
 
-/// Sends the load of `shape`, and waits for its deliveries where there are any.
-pub(crate) async fn load(
-    target: &Target,
-    shape: Shape,
-    listener: TcpListener,
-    delivers: bool,
-) -> anyhow::Result<(Sent, Option<Handled>)> {
-    let url = format!("http://{}{}", target.address, target.path);
-    let provider = provider::provider("github").ok_or_else(|| anyhow!("no github in the catalog"))?;
-    let sample = provider.samples.iter().find(|sample| sample.event_type == "push");
-    let seed = 1;
-    let ingredients = Ingredients {
-        verifier: Verifier::new(provider.scheme.clone(), vec![Secret::new(SECRET)])
-            .map_err(|problems| anyhow!("{problems:?}"))?,
-        sample: sample.ok_or_else(|| anyhow!("no push in the catalog"))?,
-        signed_url: url,
-        body_bytes: shape.body_bytes,
-        seed,
-        now: SystemClock::wall().to_system(),
-    };
-    let place = plan::Target {
-        address: target.address,
-        host: target.address.to_string(),
-        path: target.path.to_owned(),
-    };
-    let plan = Plan::new(&place, ingredients).map_err(|failure| anyhow!("{failure}"))?;
+/// The load of `shape` at `target`; with a listener it also plays the handler.
+pub(crate) fn prepare(target: &Target, shape: Shape, listener: Option<TcpListener>) -> anyhow::Result<Load> {
+    let plan = plan(target.address, target.path, shape.body_bytes)?;
     let pace = Pace {
         connections: shape.connections,
         rate: shape.rate,
@@ -145,12 +138,26 @@ pub(crate) async fn load(
         duration: Some(shape.duration),
         count: None,
         duplicates: 0.0,
-        seed,
+        seed: SEED,
     };
-    let load = Load::new(plan, target.address, pace, delivers.then_some(listener));
-    let sent = load.send(&|_| ()).await.map_err(|failure| anyhow!("{failure}"))?;
-    let handled = load.drain(PATIENCE, &|_| ()).await;
-    Ok((sent, handled))
+    Ok(Load::new(plan, target.address, pace, listener))
+}
+
+/// Requests as GitHub would send them: `push` events, signed with the secret of every target.
+pub(crate) fn plan(address: SocketAddr, path: &str, body_bytes: usize) -> anyhow::Result<Plan> {
+    let provider = provider::provider("github").ok_or_else(|| anyhow!("no github in the catalog"))?;
+    let sample = provider.samples.iter().find(|sample| sample.event_type == "push");
+    let ingredients = Ingredients {
+        verifier: Verifier::new(provider.scheme.clone(), vec![Secret::new(SECRET)])
+            .map_err(|problems| anyhow!("{problems:?}"))?,
+        sample: sample.ok_or_else(|| anyhow!("no push in the catalog"))?,
+        signed_url: format!("http://{address}{path}"),
+        body_bytes,
+        seed: SEED,
+        now: SystemClock::wall().to_system(),
+    };
+    let place = plan::Target { address, host: address.to_string(), path: path.to_owned() };
+    Plan::new(&place, ingredients).map_err(|failure| anyhow!("{failure}"))
 }
 
 /// A measurement counts only when every request was taken, and everything owed was delivered.

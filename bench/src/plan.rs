@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::Args;
+use crate::history::{Histories, Past};
 use crate::measure::{Shape, measure};
 use crate::report;
 use crate::row::{self, Row, Series};
+use crate::single;
 use crate::target::{Kind, Programs};
 
 /// Pairs of the rows that a criterion rests on.
@@ -16,6 +18,7 @@ const PAIRS: usize = 7;
 /// Pairs of the others.
 const PAIRS_FEW: usize = 3;
 const KIB: usize = 1024;
+const MILLION: u64 = 1_000_000;
 /// What a slow disk adds to each fsync.
 const SLOW: Duration = Duration::from_millis(4);
 
@@ -23,6 +26,7 @@ const SLOW: Duration = Duration::from_millis(4);
 struct Run<'a> {
     args: &'a Args,
     programs: Programs,
+    histories: Histories,
     rows: Vec<Row>,
 }
 
@@ -34,11 +38,19 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         reference: args.reference.clone(),
         slow_sync: args.slow_sync.clone(),
     };
-    let mut run = Run { args, programs, rows: Vec::new() };
+    let histories = Histories { directory: args.directory.clone(), mark: args.mark.clone() };
+    let mut run = Run { args, programs, histories, rows: Vec::new() };
     report::head()?;
     run.closed_loops().await?;
     run.half_rate().await?;
     run.slow_sync().await?;
+    run.small_figures().await?;
+    if !args.quick {
+        run.with_history(MILLION, &[Kind::Accept, Kind::Deliver]).await?;
+        run.with_history(5 * MILLION, &[Kind::Accept]).await?;
+        run.restarts().await?;
+        run.backlog().await?;
+    }
     if let Some(path) = &args.json {
         report::write(path, &run.rows).with_context(|| format!("write {}", path.display()))?;
     }
@@ -117,6 +129,68 @@ impl Run<'_> {
         self.keep(row::rows(NAME, shape, &series))
     }
 
+    /// Memory at rest, and how long a start takes.
+    async fn small_figures(&mut self) -> anyhow::Result<()> {
+        if self.is_wanted("idle") {
+            let directory = temporary(&self.args.directory)?;
+            let mib = single::idle(&self.programs, directory.path()).await?;
+            self.keep(vec![single::row("idle", 0, mib, "MiB", 1)])?;
+        }
+        if self.is_wanted("start") {
+            let directory = temporary(&self.args.directory)?;
+            let ms = single::start(&self.programs, directory.path()).await?;
+            self.keep(vec![single::row("start", 0, ms, "ms to ready", single::STARTS)])?;
+        }
+        Ok(())
+    }
+
+    /// The same targets with and without a past, in turns. A store with a past stays: what one pair adds to it is
+    /// there in the next.
+    async fn with_history(&mut self, events: u64, kinds: &[Kind]) -> anyhow::Result<()> {
+        let name = format!("history/{events}");
+        if !self.is_wanted(&name) {
+            return Ok(());
+        }
+        let shape = self.shape(64, KIB);
+        let mut all = vec![series(Kind::Bare), series(Kind::Bound)];
+        for kind in kinds {
+            let home = temporary(&self.args.directory)?;
+            self.histories.put(events, Past::Delivered, home.path()).await?;
+            all.push(series(*kind));
+            all.push(Series { history: events, home: Some(home), ..series(*kind) });
+        }
+        self.in_turns(&name, PAIRS, shape, &mut all).await?;
+        self.keep(row::rows(&name, shape, &all))
+    }
+
+    /// How long a start takes after SIGKILL under load.
+    async fn restarts(&mut self) -> anyhow::Result<()> {
+        for events in [MILLION, 5 * MILLION] {
+            let name = format!("restart/{events}");
+            if self.is_wanted(&name) {
+                let directory = temporary(&self.args.directory)?;
+                let shape = self.shape(64, KIB);
+                let took = single::restart(&self.programs, &self.histories, events, shape, directory.path());
+                let row = single::row(&name, events, took.await?, "ms to ready", single::RESTARTS);
+                self.keep(vec![row])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Memory with a million deliveries to make.
+    async fn backlog(&mut self) -> anyhow::Result<()> {
+        let name = format!("pending/{MILLION}");
+        if self.is_wanted(&name) {
+            let directory = temporary(&self.args.directory)?;
+            let shape = Shape { duration: Duration::from_secs(10), ..self.shape(64, KIB) };
+            let mib =
+                single::pending(&self.programs, &self.histories, MILLION, shape, directory.path()).await?;
+            self.keep(vec![single::row(&name, MILLION, mib, "MiB", 1)])?;
+        }
+        Ok(())
+    }
+
     /// Measures each target once per pair, beginning with another one each time.
     async fn in_turns(
         &self,
@@ -131,8 +205,9 @@ impl Run<'_> {
                 let one = &mut series[(turn + pair) % series.len()];
                 report::note(&format!("{name}: pair {} of {pairs}, {}", pair + 1, one.kind.name()));
                 let shape = Shape { rate: one.open_rate, ..shape };
-                let directory = temporary(&self.args.directory)?;
-                let sample = measure(&self.programs, one.kind, shape, directory.path()).await;
+                let passing = temporary(&self.args.directory)?;
+                let directory = one.home.as_ref().map_or(passing.path(), |home| home.path());
+                let sample = measure(&self.programs, one.kind, shape, directory).await;
                 one.samples.push(sample.with_context(|| format!("{name}, {}", one.kind.name()))?);
             }
         }
@@ -141,7 +216,7 @@ impl Run<'_> {
 }
 
 fn series(kind: Kind) -> Series {
-    Series { kind, history: 0, open_rate: None, samples: Vec::new() }
+    Series { kind, history: 0, open_rate: None, home: None, samples: Vec::new() }
 }
 
 /// A directory that is gone when the measurement is over.

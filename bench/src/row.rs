@@ -64,7 +64,7 @@ pub(crate) struct Row {
 }
 
 /// A target of a row with its samples, one per pair.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Series {
     /// What.
     pub kind: Kind,
@@ -72,6 +72,8 @@ pub(crate) struct Series {
     pub history: u64,
     /// Requests per second that were wanted.
     pub open_rate: Option<f64>,
+    /// Where its store is, for one that stays; `None`: a new one each time.
+    pub home: Option<tempfile::TempDir>,
     /// One per pair.
     pub samples: Vec<Sample>,
 }

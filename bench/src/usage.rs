@@ -8,11 +8,13 @@ use anyhow::{Context, anyhow};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// User and system time, in microseconds.
-    pub cpu_us: f64,
+    pub(crate) cpu_us: f64,
+    /// Resident memory, in MiB.
+    pub(crate) rss_mib: f64,
     /// The most resident memory ever, in MiB.
-    pub peak_mib: f64,
+    pub(crate) peak_mib: f64,
     /// Bytes that it caused to be written to the disk.
-    pub written: f64,
+    pub(crate) written: f64,
 }
 
 impl Usage {
@@ -30,6 +32,7 @@ impl Usage {
             |index: usize| -> anyhow::Result<f64> { Ok(fields.get(index).context("stat")?.parse::<f64>()?) };
         Ok(Self {
             cpu_us: (ticks(11)? + ticks(12)?) * 10_000.0,
+            rss_mib: figure(&status, "VmRSS:")? / 1024.0,
             peak_mib: figure(&status, "VmHWM:")? / 1024.0,
             written: figure(&io, "write_bytes:")?,
         })

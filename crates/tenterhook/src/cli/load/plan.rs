@@ -71,6 +71,14 @@ pub struct Slot {
     pub out: Vec<u8>,
 }
 
+impl Slot {
+    /// The body of the request that was written last.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 /// What a plan is made from.
 #[derive(Debug)]
 pub struct Ingredients<'i> {
