@@ -83,6 +83,10 @@ async fn make(file: &Path, events: u64, past: Past) -> anyhow::Result<()> {
     let standing = if past == Past::Delivered { ledger.delivered } else { ledger.pending };
     ensure!(ledger.events.accepted == events && standing == events, "not what was wanted: {ledger:?}");
     store.close().await?;
+    drop(store);
+    // Only the database is kept, so nothing may be left in its log.
+    let log = std::fs::metadata(file.with_file_name(format!("{FILE}-wal"))).map_or(0, |log| log.len());
+    ensure!(log == 0, "{log} bytes of the history are still in the log");
     Ok(())
 }
 

@@ -94,7 +94,7 @@ impl Load {
             measured_from,
             until: pace.duration.map(|duration| measured_from + duration),
             begun: AtomicU64::new(0),
-            pacer: pace.rate.map(|rate| Pacer::new(start, rate)),
+            pacer: pace.rate.map(|rate| Pacer::new(start, rate, pace.count)),
             figures: Mutex::new(Figures::new()),
             broken: Mutex::default(),
         });

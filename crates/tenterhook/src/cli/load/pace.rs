@@ -20,16 +20,19 @@ const WAKE_NS_MIN: i64 = 50_000;
 pub(super) struct Pacer {
     start: Instant,
     per_second: f64,
+    /// Nothing falls due after so many.
+    count: u64,
     due: Semaphore,
     released: AtomicU64,
     taken: AtomicU64,
 }
 
 impl Pacer {
-    pub(super) fn new(start: Instant, per_second: f64) -> Self {
+    pub(super) fn new(start: Instant, per_second: f64, count: Option<u64>) -> Self {
         Self {
             start,
             per_second,
+            count: count.unwrap_or(u64::MAX),
             due: Semaphore::new(0),
             released: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -52,6 +55,7 @@ impl Pacer {
                 break;
             }
             let due = (now.duration_since(self.start).as_secs_f64() * self.per_second) as u64 + 1;
+            let due = due.min(self.count);
             let before = self.released.swap(due, Ordering::Relaxed);
             self.due.add_permits(due.saturating_sub(before) as usize);
             // More room than the eight bytes that come: a short read tells that there is nothing left.

@@ -137,6 +137,7 @@ async fn any_provider_that_signs_with_a_secret_can_be_sent_in_a_closed_and_in_an
         assert_eq!(code, Some(0), "{provider}: {err}{report}");
         let ledger = &report["ledger"];
         assert_eq!((&ledger["acked"], &ledger["stored"]), (&40.into(), &40.into()), "{provider}: {report}");
+        assert_eq!((&report["sent"], &report["unsent"]), (&40.into(), &0.into()), "{provider}: {report}");
     }
     assert!(gateway.stop().await.success());
 }
