@@ -146,7 +146,8 @@ async fn round(part: &Part, lab: Lab, seed: u64) -> (u64, Result<Tally, CannotRu
     (seed, tally, started.elapsed().as_secs_f64())
 }
 
-/// Seeds that differ between rigs, parts and rounds, and are the same in every run.
+/// Seeds that differ between rigs, parts and rounds, and are the same in every run. Their low 16 bits count the rounds: a
+/// part that goes through a plan finds its place there, also when a failure is repeated.
 fn round_seed(seed: u64, rig: &str, part: &str, round: u64) -> u64 {
     // FNV-1a, 64 bit: http://www.isthe.com/chongo/tech/comp/fnv/
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -154,7 +155,7 @@ fn round_seed(seed: u64, rig: &str, part: &str, round: u64) -> u64 {
     for byte in rig.bytes().chain(part.bytes()).chain(bytes) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    hash
+    (hash & !0xffff) | (round & 0xffff)
 }
 
 fn name(budget: Budget) -> &'static str {

@@ -21,7 +21,7 @@ pub use counter::Counter;
 pub use flood::{Flood, Stamp};
 pub use gateway::{Addresses, Gateway, Launch, Site};
 pub use handler::Handler;
-pub use load::{Journal, Load};
+pub use load::{Answer, Journal, Load, Sender};
 
 /// How long anything may take on a busy machine before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(120);

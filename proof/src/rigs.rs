@@ -2,12 +2,14 @@
 
 mod clock;
 mod corruption;
+mod disk_full;
 mod isolation;
 mod kill;
 mod memory;
 mod overload;
 mod pressure;
 mod restart;
+mod syscall;
 
 use crate::rig::Rig;
 
@@ -16,6 +18,8 @@ use crate::rig::Rig;
 pub fn all() -> Vec<Rig> {
     vec![
         kill::rig(),
+        syscall::rig(),
+        disk_full::rig(),
         corruption::rig(),
         clock::rig(),
         overload::rig(),

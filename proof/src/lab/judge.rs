@@ -21,6 +21,9 @@ use super::handler::Handler;
 use super::load::{Journal, body};
 use crate::rig::Tally;
 
+/// How the line of a violation begins that tells of an event that is lost.
+pub const LOST: &str = "acknowledged, never delivered";
+
 /// Waits until nothing is pending or leased any more, then compares all three.
 pub async fn settled(gateway: &Gateway, journal: &Journal, handler: &Handler) -> anyhow::Result<Tally> {
     let at_rest = |ledger: &serde_json::Value| {
@@ -44,7 +47,7 @@ pub async fn settled(gateway: &Gateway, journal: &Journal, handler: &Handler) ->
     for (id, known) in &sent {
         match delivered.get(id) {
             None if known.acked.is_some() => {
-                tally.violations.push(format!("acknowledged, never delivered: {id} {known:?}"));
+                tally.violations.push(format!("{LOST}: {id} {known:?}"));
             }
             Some((_, got)) if *got != body(id) => {
                 tally.violations.push(format!("delivered with another body: {id}"));

@@ -138,6 +138,12 @@ impl Sender {
         body: &Bytes,
         timeout: Duration,
     ) -> Option<(u16, Value)> {
+        let answer = self.ask(at, id, body, timeout).await?;
+        Some((answer.status, answer.body))
+    }
+
+    /// Sends one event; the whole answer, or `None` where there was none within `timeout`.
+    pub async fn ask(&self, at: &Addresses, id: &str, body: &Bytes, timeout: Duration) -> Option<Answer> {
         let url = format!("{}/webhooks/github", at.ingress);
         let headers = http::HeaderMap::new();
         let request = Request { method: &http::Method::POST, url: Some(&url), headers: &headers, body };
@@ -147,8 +153,33 @@ impl Sender {
         let request = request.header("x-github-event", event_type(id)).header("x-github-delivery", id);
         let response = request.body(body.clone()).timeout(timeout).send().await.ok()?;
         let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.parse().ok());
         let text = response.text().await.ok()?;
-        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        Some(Answer { status, retry_after, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    }
+}
+
+/// An answer of the ingress listener.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After`, s.
+    pub retry_after: Option<u64>,
+    /// The body, where it is JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Whether it is one of the two that a sender may be given whatever the disk does: 2xx, or 503 with a time to come
+    /// back within 1 to 300 s.
+    #[must_use]
+    pub fn is_proper(&self) -> bool {
+        match self.status {
+            200..300 => true,
+            503 => self.retry_after.is_some_and(|wait| (1..=300).contains(&wait)),
+            _ => false,
+        }
     }
 }
 
@@ -165,11 +196,17 @@ impl Load {
     /// Starts `senders`, which wait until they are told where the gateway is. Ids begin with `prefix`.
     #[must_use]
     pub fn start(senders: usize, prefix: &str) -> Self {
+        Self::paced(senders, prefix, Duration::ZERO)
+    }
+
+    /// As [`Load::start`]; each sender rests for so long between two events.
+    #[must_use]
+    pub fn paced(senders: usize, prefix: &str, rest: Duration) -> Self {
         let (at, watched) = watch::channel(None);
         let (journal, stop) = (Arc::<Journal>::default(), Arc::<AtomicBool>::default());
         let sender = |number| {
             let name = format!("{prefix}-{number}");
-            tokio::spawn(work(name, Arc::clone(&journal), watched.clone(), Arc::clone(&stop)))
+            tokio::spawn(work(name, Arc::clone(&journal), watched.clone(), Arc::clone(&stop), rest))
         };
         let senders = (0..senders).map(sender).collect();
         Self { journal, at, stop, senders }
@@ -222,11 +259,15 @@ async fn work(
     journal: Arc<Journal>,
     mut at: watch::Receiver<Option<Addresses>>,
     stop: Arc<AtomicBool>,
+    rest: Duration,
 ) -> anyhow::Result<()> {
     let sender = Sender::new()?;
     for count in 0.. {
         let id = format!("{name}-{count}");
         let body = body(&id);
+        if count > 0 && !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
         loop {
             if stop.load(Ordering::SeqCst) && !journal.events().contains_key(&id) {
                 return Ok(());

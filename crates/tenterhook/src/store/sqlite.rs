@@ -16,6 +16,7 @@
 //! | `queue` `pressure` | the bounded way to the writer |
 //! | `writer` | group commit, and all that follows from a disk that says no |
 //! | `checkpoint` | the WAL's way into the database file, beside the writer |
+//! | `cushion` | room that is set aside for when the disk is full |
 //! | `engine` | the connection with what moves in step with it |
 //! | `accept` `lease` `settle` `change` `prune` | what is done inside a transaction |
 //! | `handout` | leases that are taken in the transaction of their accept |
@@ -33,6 +34,7 @@ mod change;
 mod check;
 mod checkpoint;
 mod codec;
+mod cushion;
 mod dedupe;
 mod deliveries;
 mod engine;
@@ -141,6 +143,11 @@ pub trait Faults: Send + Sync + fmt::Debug {
     /// Before each COMMIT: what it fails with.
     fn at_commit(&self) -> Option<Fault> {
         None
+    }
+
+    /// Whether there is no more room to set aside.
+    fn is_nearly_full(&self) -> bool {
+        false
     }
 
     /// Pages (of 4 KiB) at which SQLite itself finds the database full.

@@ -43,6 +43,7 @@ pub(crate) struct Disk {
     pub(crate) full: AtomicU32,
     pub(crate) io: AtomicU32,
     pub(crate) pages_max: AtomicU32,
+    pub(crate) nearly_full: AtomicBool,
     pub(crate) commits: AtomicU64,
     /// Commits wait while it is set.
     pub(crate) stalled: AtomicBool,
@@ -64,6 +65,10 @@ impl Faults for Disk {
         } else {
             None
         }
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.nearly_full.load(Ordering::SeqCst)
     }
 
     fn pages_max(&self) -> Option<u32> {

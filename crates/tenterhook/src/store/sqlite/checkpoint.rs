@@ -45,6 +45,11 @@ pub(super) enum Turn {
 }
 
 impl Wal {
+    /// Pages that are needed; where there are none, the next commit begins the WAL anew.
+    pub(super) fn in_use(self) -> u64 {
+        if self.taken_over >= self.pages { 0 } else { self.pages.unsigned_abs() }
+    }
+
     /// Whose turn it is.
     pub(super) fn turn(self) -> Turn {
         let left = self.pages - self.taken_over;

@@ -53,6 +53,10 @@ pub(super) struct Engine {
     /// Where the next prune looks on.
     pub(super) prune_from: i64,
     pub(super) bytes_max: Option<u64>,
+    /// Pages of the database after the last transaction, those that are only in the log included.
+    pub(super) pages: i64,
+    /// Why there is no room for more events, where the disk has none.
+    pub(super) short: Option<StoreError>,
     /// Bytes that the present transaction may still add, once somebody asked.
     room: Option<i64>,
     /// Rows that this connection had changed when the present transaction began.
@@ -146,7 +150,10 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let Commons { names, handout } = commons;
         let wal = Wal::scan(&settings.path);
-        let conn = schema::open_writer(&settings.path)?;
+        let conn = match former {
+            None => schema::open_writer(&settings.path)?,
+            Some(_) => schema::reopen_writer(&settings.path)?,
+        };
         let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
             // Tables that are not there any more, rows that are missing or hold what no version ever wrote.
             None | Some(ErrorCode::Unknown) => {
@@ -182,6 +189,8 @@ impl Engine {
             now,
             prune_from: 0,
             bytes_max: settings.bytes_max,
+            pages: 0,
+            short: None,
             room: None,
             origin,
             changes_before: 0,
@@ -189,6 +198,7 @@ impl Engine {
             seen: 0,
         };
         engine.load_paused().map_err(failed)?;
+        engine.count_pages().map_err(failed)?;
         if former.is_none() {
             engine.take_over(settings, &left).map_err(failed)?;
         }
@@ -220,7 +230,8 @@ impl Engine {
             return Ok(());
         }
         self.seen = self.now;
-        self.tally.write(&self.conn, self.last_id, self.now)
+        self.tally.write(&self.conn, self.last_id, self.now)?;
+        self.count_pages()
     }
 
     /// Makes it durable. Says whether a delivery became attemptable.
@@ -265,6 +276,12 @@ impl Engine {
         };
         self.room = Some(room);
         Ok(room)
+    }
+
+    /// Asked within the transaction, where it takes no lock.
+    fn count_pages(&mut self) -> rusqlite::Result<()> {
+        self.pages = self.conn.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
+        Ok(())
     }
 
     /// Takes bytes off the room.

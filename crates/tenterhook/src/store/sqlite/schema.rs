@@ -89,6 +89,12 @@ ALTER TABLE meta ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     refuse_foreign_header(path)?;
     prepare_file(path)?;
+    reopen_writer(path)
+}
+
+/// Opens it again in the same process. The file is looked at through SQLite only: its readers hold locks, and whoever
+/// closes any handle of the file takes them away. One that is gone is not made anew.
+pub(super) fn reopen_writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let engine = |error: rusqlite::Error| judge_error(&error, &format!("open `{}`", path.display()));
     let conn = Connection::open_with_flags(path, flags).map_err(engine)?;
@@ -210,7 +216,13 @@ fn refuse_foreign_header(path: &Path) -> Result<(), StoreError> {
         );
         return Err(StoreError::new(StoreErrorKind::Corrupt, message));
     }
-    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
+    let read = file.read_exact(&mut header);
+    if let Err(error) = &read
+        && error.kind() != std::io::ErrorKind::UnexpectedEof
+    {
+        return Err(failed(path, "read", error));
+    }
+    if read.is_err() || !header.starts_with(b"SQLite format 3\0") {
         return Err(StoreError::new(
             StoreErrorKind::Incompatible,
             format!("`{}` is not a SQLite database: left untouched", path.display()),
@@ -223,17 +235,24 @@ fn refuse_foreign_header(path: &Path) -> Result<(), StoreError> {
     let [version, application] = [60, 68]
         .map(|at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
     // Without an identity it is another's, or a file of ours whose very first commit failed: that one has no table.
-    let has_tables = application == APPLICATION_ID || has_tables(path);
+    let has_tables = application == APPLICATION_ID || has_tables(path)?;
     // A version in the header may be older than what the WAL says; it is judged again after opening.
     judge(path, application, i64::from(version), has_tables)
 }
 
-/// Whether there is anything in a database; what cannot be read is taken for somebody's. Read-only, so that not even
-/// a checkpoint touches it.
-fn has_tables(path: &Path) -> bool {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .and_then(|conn| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)))
-        .map_or(true, |tables| tables > 0)
+/// Whether there is anything in a database; what makes no sense is taken for somebody's. Read-only, so that not even a
+/// checkpoint touches it.
+fn has_tables(path: &Path) -> Result<bool, StoreError> {
+    let tables = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|conn| {
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+    });
+    match tables {
+        Ok(tables) => Ok(tables > 0),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) => {
+            Err(judge_error(&error, &format!("read `{}`", path.display())))
+        }
+        Err(_) => Ok(true),
+    }
 }
 
 /// Creates the file for us alone; SQLite gives its WAL and shared memory the same mode.

@@ -12,8 +12,9 @@ use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
 use super::check;
-use super::checkpoint::{self, Checkpointer, Turn};
+use super::checkpoint::{self, Checkpointer, Turn, Wal};
 use super::codec::Packed;
+use super::cushion::{self, Cushion};
 use super::engine::{ClockGuard, Commons, Engine, judge};
 use super::queue::{Command, Done, Shared, Work};
 use super::{Fault, Faults, SqliteSettings};
@@ -28,6 +29,8 @@ const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const PROBE: Duration = Duration::from_secs(1);
 /// No command for so long: time to tidy up.
 const IDLE: Duration = Duration::from_millis(50);
+/// How often accepts make a store without room look whether there is some.
+const LOOK: Duration = Duration::from_millis(100);
 /// So many I/O errors within [`IO_ERRORS_WITHIN`] are fatal.
 const IO_ERRORS_FATAL: usize = 3;
 const IO_ERRORS_WITHIN: Duration = Duration::from_secs(60);
@@ -39,6 +42,9 @@ pub(super) struct Writer {
     /// `None` after an I/O error, until it is opened again.
     engine: Option<Engine>,
     guard: ClockGuard,
+    cushion: Cushion,
+    /// When the cushion was looked at last.
+    looked: Instant,
     settings: SqliteSettings,
     commons: Commons,
     clock: Arc<dyn Clock>,
@@ -78,9 +84,13 @@ impl Writer {
         let guard = engine.guard;
         let commons = Commons { names: Arc::clone(&engine.names), handout: Arc::clone(&engine.handout) };
         shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
+        let mut cushion = Cushion::new(&settings.path);
+        cushion.renew(&settings.path);
         Self {
             engine: Some(engine),
             guard,
+            cushion,
+            looked: Instant::now(),
             settings,
             commons,
             clock,
@@ -99,6 +109,7 @@ impl Writer {
     /// Until everybody has hung up, or somebody closes.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         let mut carried = None;
+        self.checkpoint();
         loop {
             let Some(first) = carried.take().or_else(|| self.next(commands)) else { break };
             let group = self.gather(first, commands, &mut carried);
@@ -185,7 +196,7 @@ impl Writer {
         self.shared.busy();
         match self.transact(&group) {
             Ok(done) => {
-                let accepts = group.iter().filter(|command| matches!(command.work, Work::Accept(_)));
+                let accepts = group.iter().filter(|command| is_accept(command));
                 if let Some(first) = accepts.map(|command| command.since).min() {
                     self.shared.pressure.learn(first.elapsed());
                 }
@@ -198,8 +209,7 @@ impl Writer {
             }
             Err(error) => {
                 let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
-                let is_accept = |command: &mut Command| matches!(command.work, Work::Accept(_));
-                let accepts: Vec<_> = group.extract_if(.., is_accept).collect();
+                let accepts: Vec<_> = group.extract_if(.., |command| is_accept(command)).collect();
                 let others_are_worth_a_try = full && !accepts.is_empty() && !group.is_empty();
                 refuse(accepts, &judge(&error, "write"));
                 if others_are_worth_a_try {
@@ -234,6 +244,9 @@ impl Writer {
 
     /// From BEGIN to COMMIT; on failure everything is as before, in the file and in RAM.
     fn transact(&mut self, group: &[Command]) -> rusqlite::Result<Vec<Result<Done, StoreError>>> {
+        if self.is_short() && self.looked.elapsed() >= LOOK && group.iter().any(is_accept) {
+            self.look_for_room();
+        }
         let Some(engine) = self.engine.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
         let began = Instant::now();
         let now = self.clock.now();
@@ -275,7 +288,7 @@ impl Writer {
 
     fn after_commit(&mut self, group: &[Command], done: &[Result<Done, StoreError>], wrote: bool) {
         let full = done.iter().find_map(|done| done.as_ref().err());
-        let accepted = group.iter().any(|command| matches!(command.work, Work::Accept(_)));
+        let accepted = group.iter().any(is_accept) && !self.is_short();
         match full {
             Some(full) => {
                 self.probed = Instant::now();
@@ -299,9 +312,11 @@ impl Writer {
                 self.shared.set_trouble(Some(judge(error, "write")));
                 // What the log holds already may fit into the database file; then the log's own room is free again,
                 // for settlements above all.
-                if let Some(engine) = &self.engine {
-                    let _ = engine.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-                }
+                let emptied = self.engine.as_ref().map_or(Ok(()), |engine| {
+                    let _rest = self.checkpointer.rest();
+                    checkpoint::passive(&engine.conn).map(drop)
+                });
+                self.after_tidying(emptied);
             }
             (Some(ErrorCode::DatabaseBusy), Ok(())) => tracing::warn!(%error, "store_held_by_another_writer"),
             (_, Ok(())) if is_about_one(error) => tracing::error!(%error, "store_statement_failed"),
@@ -371,6 +386,8 @@ impl Writer {
             Ok(engine) => {
                 self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
                 self.engine = Some(engine);
+                self.cushion.renew(&self.settings.path);
+                self.look_for_room();
                 // Nobody knows what was committed just before: let the dispatcher look.
                 self.shared.tick();
                 true
@@ -394,6 +411,12 @@ impl Writer {
         if self.engine.is_none() && !self.reopen() {
             return;
         }
+        if self.is_short() {
+            self.look_for_room();
+            if self.is_short() {
+                return;
+            }
+        }
         let Some(engine) = self.engine.as_mut() else { return };
         let faults = self.settings.faults.as_deref();
         let tried = (|| {
@@ -416,12 +439,49 @@ impl Writer {
         }
     }
 
+    fn is_short(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.short.is_some())
+    }
+
+    /// Sees to the room that is set aside: without it accepts are refused, before anything fails.
+    fn look_for_room(&mut self) {
+        let looked = self.keep_cushion();
+        self.after_tidying(looked.map(drop));
+    }
+
+    /// Says how far the WAL is.
+    fn keep_cushion(&mut self) -> rusqlite::Result<Wal> {
+        let Some(engine) = self.engine.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
+        self.looked = Instant::now();
+        let mut wal = checkpoint::look(&engine.conn)?;
+        let pages = engine.pages.unsigned_abs();
+        let mut kept = self.cushion.keep(pages, wal.in_use());
+        if kept.is_err() && wal.in_use() > 0 {
+            // An emptied log needs less.
+            let _rest = self.checkpointer.rest();
+            wal = checkpoint::passive(&engine.conn)?;
+            kept = self.cushion.keep(pages, wal.in_use());
+        }
+        if self.settings.faults.as_deref().is_some_and(Faults::is_nearly_full) {
+            kept = Err(cushion::full("a test says that the disk is nearly full"));
+        }
+        engine.short = kept.err();
+        if let Some(short) = &engine.short {
+            self.shared.set_trouble(Some(short.clone()));
+        }
+        Ok(wal)
+    }
+
     /// Takes the WAL over into the database file, or has it taken over. After the callers were answered.
     fn checkpoint(&mut self) {
+        if self.engine.is_none() {
+            return;
+        }
+        let kept = self.keep_cushion();
         let Some(engine) = self.engine.as_ref() else { return };
         let checkpointed = match self.checkpointer.failure() {
             Some(error) => Err(error),
-            None => checkpoint::look(&engine.conn).and_then(|wal| {
+            None => kept.and_then(|wal| {
                 let is_asked_already =
                     (0..checkpoint::TAIL_PAGES).contains(&(wal.pages - self.asked_at_pages));
                 match wal.turn() {
@@ -441,7 +501,12 @@ impl Writer {
                 }
             }),
         };
-        match checkpointed {
+        self.after_tidying(checkpointed);
+    }
+
+    /// Also an fsync that nobody waited for makes the connection one that cannot be trusted.
+    fn after_tidying(&mut self, outcome: rusqlite::Result<()>) {
+        match outcome {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
                 self.break_off(judge(&error, "checkpoint"), true);
             }
@@ -462,8 +527,10 @@ impl Writer {
             while rows.next()?.is_some() {}
             free(&engine.conn)
         })();
+        self.cushion.forget();
         // Enough is kept to reuse: a file that shrinks and grows all day helps nobody.
         self.vacuum = matches!(given_back, Ok(left) if left > 1024);
+        self.after_tidying(given_back.map(drop));
         self.checkpoint();
     }
 }
@@ -478,6 +545,10 @@ fn refuse(group: Vec<Command>, error: &StoreError) {
     }
 }
 
+fn is_accept(command: &Command) -> bool {
+    matches!(command.work, Work::Accept(_))
+}
+
 fn weight(command: &Command) -> (usize, u64) {
     match &command.work {
         Work::Accept(batch) => (batch.len(), command.bytes),
@@ -486,10 +557,7 @@ fn weight(command: &Command) -> (usize, u64) {
 }
 
 fn weight_of(group: &[Command]) -> usize {
-    group
-        .iter()
-        .map(|command| if matches!(command.work, Work::Accept(_)) { weight(command).0 } else { 0 })
-        .sum()
+    group.iter().map(|command| if is_accept(command) { weight(command).0 } else { 0 }).sum()
 }
 
 fn new_id(answer: &Accepted) -> Option<i64> {
@@ -568,6 +636,11 @@ fn accept(engine: &mut Engine, batch: &[Packed], bytes: u64) -> rusqlite::Result
         engine.room().map(|room| room >= i64::try_from(bytes).unwrap_or(i64::MAX))
     };
     // A duplicate needs no room: its sender is answered also by a full store.
+    if let Some(short) = engine.short.clone()
+        && engine.bytes_of_new(batch)? > 0
+    {
+        return Ok(Err(short));
+    }
     if !fits(engine, bytes)? && !fits(engine, engine.bytes_of_new(batch)?)? {
         let message = "`store.max_bytes` is reached: prune, purge or raise it";
         return Ok(Err(StoreError::new(StoreErrorKind::Full, message)));

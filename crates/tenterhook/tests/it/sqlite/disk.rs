@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rusqlite::Connection;
-use tenterhook::model::{DeadReason, DeliveryState, Verdict};
+use tenterhook::model::{Accepted, DeadReason, DeliveryState, Verdict};
 use tenterhook::store::{AuditEntry, Change, Retention, Selection, Store, StoreErrorKind};
 
 use super::{Bench, DAY, START, accept, accept_new, digest, draft, lease, settlement, until};
@@ -47,6 +47,49 @@ async fn a_full_disk_refuses_accepts_and_heals_by_itself() {
     bench.disk.pages_max.store(u32::MAX - 1, Ordering::SeqCst);
     until("ready again without a restart or a call", || store.ready().is_ok()).await;
     accept_new(&store, draft("b", noise, START)).await;
+}
+
+#[tokio::test]
+async fn before_the_disk_is_full_accepts_are_refused_and_everything_else_goes_on() {
+    let bench = Bench::new();
+    let store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    accept_new(&store, draft("b", "{}", START)).await;
+    bench.disk.nearly_full.store(true, Ordering::SeqCst);
+    let taken = lease(&store, START, 2).await.leases;
+    until("not ready before anything failed", || store.ready().is_err()).await;
+    let refused = accept(&store, draft("c", "{}", START)).await.expect_err("no room");
+    assert_eq!(refused.kind, StoreErrorKind::Full);
+    let settlements = vec![
+        settlement(&taken[0], Verdict::Complete, START),
+        settlement(&taken[1], Verdict::DeadLetter(DeadReason::Rejected), START),
+    ];
+    store.settle(settlements).await.expect("settles");
+    let known = accept(&store, draft("a", "{}", START)).await.expect("a duplicate needs no room");
+    assert!(matches!(known, Accepted::Duplicate(_)), "{known:?}");
+    assert_eq!(store.ready().expect_err("that was no new event").kind, StoreErrorKind::Full);
+    bench.disk.nearly_full.store(false, Ordering::SeqCst);
+    until("ready again without a restart or a call", || store.ready().is_ok()).await;
+    accept_new(&store, draft("c", "{}", START)).await;
+}
+
+/// SQLite's locks are the process's: they are gone when it closes any handle of the file. Without them, whoever else
+/// opens the database and closes it takes himself for the last one, and removes the log.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn opening_anew_keeps_the_locks_of_the_readers() {
+    use std::os::unix::fs::MetadataExt;
+    let bench = Bench::new();
+    let store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    store.events(Default::default()).await.expect("a reader is there from now on");
+    bench.disk.io.store(1, Ordering::SeqCst);
+    accept(&store, draft("b", "{}", START)).await.expect_err("refused");
+    accept_new(&store, draft("b", "{}", START)).await;
+    let mine = format!(":{} ", std::fs::metadata(bench.path()).expect("is there").ino());
+    let locks = std::fs::read_to_string("/proc/locks").expect("a list of locks");
+    let held = |line: &&str| line.contains(&mine) && line.contains("POSIX") && line.contains("READ");
+    assert_ne!(locks.lines().filter(held).count(), 0, "{mine}: {locks}");
 }
 
 #[tokio::test]
