@@ -128,7 +128,10 @@ impl Stage {
         tally: &mut Tally,
     ) -> anyhow::Result<Gateway> {
         self.arrive(&gateway, prefix, tally).await?;
-        let enough = async || Ok((self.handler.first_answers(prefix).len() >= EVENTS).then_some(()));
+        let enough = || {
+            let tried = self.handler.first_answers(prefix).len();
+            async move { Ok((tried >= EVENTS).then_some(())) }
+        };
         until("every event is tried once", PATIENCE, enough).await?;
         gateway.ledger_when("no attempt is under way", |it| it["deliveries"]["leased"] == 0).await?;
         tokio::time::sleep(Duration::from_millis(random.u64(..200))).await;
