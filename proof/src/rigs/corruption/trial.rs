@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::base::Base;
 use super::damage::Harm;
 use crate::broken::Bug;
-use crate::lab::load::{Sender, body};
+use crate::lab::load::{Sender, body, event_type};
 use crate::lab::{Gateway, Handler, Lab, Launch, Site};
 use crate::rig::Tally;
 
@@ -146,8 +146,8 @@ impl Trial {
                 ("tenterhook-event-id", known.id.as_str()),
                 ("webhook-id", known.id.as_str()),
                 ("x-github-delivery", id),
-                ("x-github-event", "push"),
-                ("tenterhook-event-type", "push"),
+                ("x-github-event", event_type(id)),
+                ("tenterhook-event-type", event_type(id)),
                 ("tenterhook-source", "github"),
                 ("tenterhook-provider", "github"),
                 ("tenterhook-original-url", "/webhooks/github"),
