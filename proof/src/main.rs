@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use tenterhook_proof::drive::{self, Orders};
 use tenterhook_proof::lab::Lab;
@@ -77,8 +78,19 @@ fn main() -> ExitCode {
     })
 }
 
+/// Until all is done or somebody interrupts it. What is under way is then dropped, which ends its gateways and undoes its
+/// mounts.
 #[tokio::main(worker_threads = 2)]
 async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = prove(args) => done,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; the next run goes on from here"),
+        _ = terminate.recv() => anyhow::bail!("terminated; the next run goes on from here"),
+    }
+}
+
+async fn prove(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let all = rigs::all();
     for name in &args.rigs {
         let known = all.iter().any(|rig| rig.name == name);
