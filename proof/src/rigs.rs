@@ -7,6 +7,7 @@ mod isolation;
 mod kill;
 mod memory;
 mod overload;
+mod power;
 mod pressure;
 mod restart;
 mod syscall;
@@ -18,6 +19,7 @@ use crate::rig::Rig;
 pub fn all() -> Vec<Rig> {
     vec![
         kill::rig(),
+        power::rig(),
         syscall::rig(),
         disk_full::rig(),
         corruption::rig(),
