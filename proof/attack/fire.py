@@ -136,7 +136,8 @@ def judge_statuses(fired):
         elif status is None:
             fired.problems.append(f"no answer after {exchange.seconds:.1f} s, and not closed")
         elif expected and status not in expected:
-            fired.problems.append(f"answered {status}, expected {either(expected)}" + _hint(fired, step, exchange))
+            took = f" after {exchange.seconds:.1f} s" if status == 0 else ""
+            fired.problems.append(f"answered {status}{took}, expected {either(expected)}" + _hint(fired, step, exchange))
         elif status >= 500 and status not in expected:
             fired.problems.append(f"answered {status}")
 

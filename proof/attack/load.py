@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import acts
 import budget
 import fire
 import healthy
@@ -206,6 +207,16 @@ def _compressed(shot, context):
     return [Flood("sends", sends=sends)]
 
 
+def _repeat(shot, context):
+    """The case's own request, as often as it says, each with an id of its own."""
+    count = mutations.count_before("requests|POSTs|copies|times|connections|clients", shot.generator)
+    if not count:
+        raise requests.CannotRun(f"words that are not understood: {shot.generator!r}")
+    count = budget.bounded(count, budget.COUNT_MAX, "requests", shot)
+    own = dataclasses.replace(shot, generator="", transport="http1")
+    return [Flood("requests", sends=[requests.build(own, context) for _ in range(count)])]
+
+
 _KNOWN = [
     (r"chunked body that never ends|endless (chunked )?body", _endless),
     (r"never reads? their responses|slow.?read", _slow_read),
@@ -223,6 +234,7 @@ _KNOWN = [
     (r"body .*(byte at a time|1 byte|drip|slowly)|slow body|drip.*body", _drip_body),
     (r"connections?,? each (uploads|sends)|uploads", _upload),
     (r"(KiB|MiB|KB|MB) of ", _big_signed(_large)),
+    (r"\d (?:[\w-]+ ){0,3}(requests|POSTs|copies|times|connections|clients)", _repeat),
 ]
 
 
@@ -253,9 +265,9 @@ def _floods(fired, floods):
     if "CPU back to idle" in shot.note:
         _is_idle(fired)
     fired.after = watch.look(gateway, arena)
-    fired.facts["flooded"] = answered
+    fired.facts["flooded"] = answered + fired.facts.get("repeated", 0)
     fire.judge_statuses(fired)
-    fire.judge_store(_without_rows(fired, answered))
+    fire.judge_store(_without_rows(fired, fired.facts["flooded"]))
     fire.judge_control(fired)
     fired.problems += watch.always(gateway, fired.before, arena)
 
@@ -307,7 +319,11 @@ def _each(fired, floods, context):
             for step in flood.sends:
                 fired.sent.append((step, http1.exchange(fired.gateway.target, step.request.data, timeout=30, extra=0)))
             continue
-        ends = _run(fired.gateway.target, flood)
+        if flood.kind == "requests":
+            ends = collections.Counter(acts.pump(fired.gateway.target, [r.data for r in flood.sends], window=1))
+            fired.facts["repeated"] = fired.facts.get("repeated", 0) + ends[202]
+        else:
+            ends = _run(fired.gateway.target, flood)
         expected = fired.shot.expect_status if flood.expect is None else flood.expect
         bad = {str(status): count for status, count in ends.items()
                if status not in expected and not (status is None and "survived" in expected)

@@ -11,8 +11,9 @@ use crate::source::SourceLimits;
 use super::budget::{Budget, Share};
 use super::reply::Rejection;
 
-/// The most that is set aside at once for a body that has only announced its length.
-const CAPACITY_MAX: usize = 64 * 1024;
+/// A body is gathered in pieces of this size. A buffer that grew as a whole would be there twice while it moves, and leave
+/// holes of every size behind: with many large uploads that is a multiple of what has arrived.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The exact bytes, and the share of the budget that they hold. Polling the body for the first time is what sends
 /// `100 Continue`. Trailers are not headers: they are read over.
@@ -37,43 +38,67 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let mut bytes: Vec<u8> = Vec::with_capacity(announced.unwrap_or(0).min(CAPACITY_MAX));
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(PIECE_BYTES);
+    let mut pieces = Pieces::with_room_for(announced);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Rejection::broken_body(&error))?;
         let Ok(data) = frame.into_data() else { continue };
-        let length = bytes.len() + data.len();
-        if length as u64 > bytes_max {
+        if (pieces.length + data.len()) as u64 > bytes_max {
             return Err(Rejection::too_large(bytes_max));
         }
-        if !share.grow(data.len() as u64) || !make_room(&mut bytes, length, announced, share) {
+        if !share.grow(data.len() as u64) {
             return Err(Rejection::no_memory());
         }
-        bytes.extend_from_slice(&data);
+        pieces.push(&data);
     }
-    Ok(Bytes::from(bytes))
+    Ok(pieces.join())
 }
 
-/// Room for `length` bytes; says whether the budget allows it.
-///
-/// A body of announced length moves at most once: the rest of its room is only addresses until its bytes arrive, so that
-/// announcing takes nothing. One of unknown length moves again and again, and while it moves it is there twice: that
-/// counts.
-fn make_room(bytes: &mut Vec<u8>, length: usize, announced: Option<usize>, share: &mut Share) -> bool {
-    if length <= bytes.capacity() {
-        return true;
+/// A body that is still arriving.
+struct Pieces {
+    /// All but the last one are full.
+    pieces: Vec<Vec<u8>>,
+    length: usize,
+}
+
+impl Pieces {
+    /// Room for the first piece at most, whatever is announced.
+    fn with_room_for(announced: usize) -> Self {
+        Self { pieces: vec![Vec::with_capacity(announced.min(PIECE_BYTES))], length: 0 }
     }
-    if let Some(announced) = announced.filter(|announced| *announced >= length) {
-        bytes.reserve_exact(announced - bytes.len());
-        return true;
+
+    fn push(&mut self, mut data: &[u8]) {
+        self.length += data.len();
+        while !data.is_empty() {
+            let room = self.pieces.last().map_or(0, |last| PIECE_BYTES.saturating_sub(last.len()));
+            if room == 0 {
+                self.pieces.push(Vec::with_capacity(PIECE_BYTES));
+                continue;
+            }
+            let (now, later) = data.split_at(room.min(data.len()));
+            if let Some(last) = self.pieces.last_mut() {
+                let needed = last.len() + now.len();
+                if needed > last.capacity() {
+                    last.reserve_exact((2 * needed).min(PIECE_BYTES) - last.len());
+                }
+                last.extend_from_slice(now);
+            }
+            data = later;
+        }
     }
-    let moved = bytes.len() as u64;
-    if !share.grow(moved) {
-        return false;
+
+    /// The body as one. Each piece is freed once it is copied, and the room for the others is only addresses until then:
+    /// the body is there once all the time.
+    fn join(mut self) -> Bytes {
+        if self.pieces.len() == 1 {
+            return self.pieces.pop().map(Bytes::from).unwrap_or_default();
+        }
+        let mut whole = Vec::with_capacity(self.length);
+        for piece in self.pieces {
+            whole.extend_from_slice(&piece);
+        }
+        Bytes::from(whole)
     }
-    bytes.reserve(length - bytes.len());
-    share.shrink(moved);
-    true
 }
 
 #[cfg(test)]
@@ -81,31 +106,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_of_announced_length_moves_once_and_takes_nothing_in_advance() {
-        let budget = Budget::new(1 << 20);
-        let mut share = budget.share();
-        let mut bytes = vec![0; CAPACITY_MAX];
-        assert!(make_room(&mut bytes, CAPACITY_MAX + 1, Some(25 << 20), &mut share));
-        assert!(bytes.capacity() >= 25 << 20);
-        let mut other = budget.share();
-        assert!(other.grow(512 * 1024), "an announced length holds nothing of the budget");
-    }
-
-    #[test]
-    fn a_body_of_unknown_length_counts_twice_while_it_moves() {
-        let budget = Budget::new(400 * 1024);
-        let mut share = budget.share();
-        let mut bytes = vec![0; 200 * 1024];
-        bytes.shrink_to_fit();
-        let full = bytes.capacity();
-        assert!(share.grow(full as u64));
-        assert!(
-            !make_room(&mut bytes, full + 1, None, &mut share),
-            "two of these are more than there may be"
-        );
-        bytes.truncate(90 * 1024);
-        share.shrink(110 * 1024);
-        assert!(make_room(&mut bytes, full + 1, None, &mut share));
-        assert!(share.grow(10 * 1024), "what was held while it moved is given back");
+    fn what_comes_in_pieces_of_any_length_is_whole_again() {
+        let sent: Vec<u8> = (0..5 * PIECE_BYTES + 17).map(|at| (at % 251) as u8).collect();
+        for step in [1, 1000, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, sent.len()] {
+            for announced in [0, 10, sent.len(), usize::MAX] {
+                let mut pieces = Pieces::with_room_for(announced);
+                sent.chunks(step).for_each(|chunk| pieces.push(chunk));
+                assert_eq!(pieces.length, sent.len());
+                assert!(pieces.pieces.iter().all(|piece| piece.capacity() <= PIECE_BYTES));
+                assert_eq!(pieces.join(), sent, "{step} bytes at a time");
+            }
+        }
+        assert!(Pieces::with_room_for(0).join().is_empty());
     }
 }

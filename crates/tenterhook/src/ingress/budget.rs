@@ -58,15 +58,6 @@ impl Share {
     }
 }
 
-impl Share {
-    /// Gives `bytes` of it back.
-    pub(super) fn shrink(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
