@@ -53,7 +53,10 @@ pub async fn run(rig: &Rig, orders: &Orders) -> anyhow::Result<Record> {
         say(&format!("{}: NOT RUN: {why}", rig.name));
     } else {
         record.commits.insert(machine::commit());
-        for part in rig.parts.iter().filter(|part| orders.part.as_deref().is_none_or(|it| it == part.name)) {
+        let named = |part: &&Part| orders.part.as_deref().is_none_or(|it| it == part.name);
+        // Where the budget asks for none of it, only its name does.
+        let asked = |part: &&Part| orders.part.is_some() || part.goal(orders.budget) > 0;
+        for part in rig.parts.iter().filter(named).filter(asked) {
             run_part(rig, part, orders, &mut record).await?;
         }
     }

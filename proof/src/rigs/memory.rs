@@ -19,8 +19,6 @@ const IDLE_MAX_MIB: f64 = 40.0;
 const DRIFT_MAX_MIB: f64 = 8.0;
 /// Besides connections: the store's files, listeners, the runtime's own, the destinations' connections.
 const FILES_MAX: usize = 128;
-/// A soak's events per second, and every so many of them fail at first.
-const SOAK_PER_S: f64 = 150.0;
 const LEDGER_EVERY: Duration = Duration::from_secs(10);
 /// Intake while pruning may take twice as long; what differs by less is noise.
 const PRUNE_TIMES: f64 = 2.0;
@@ -231,12 +229,12 @@ async fn soak(lab: Lab, seed: u64, seconds: u64, bug: Option<Bug>) -> anyhow::Re
     let gateway = site.start().await?;
     let flood = Flood::new(&gateway.at, stamp, 0, 500)?;
     let mut tally = Tally::of(seconds);
-    let mut answers = flood.open(SOAK_PER_S, warm_up(seconds)).await;
+    let mut answers = flood.open(soak_per_s(seconds), warm_up(seconds)).await;
     let sampler = Sampler::start(&gateway)?;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(seconds) {
         let slice = LEDGER_EVERY.min(Duration::from_secs(seconds).saturating_sub(began.elapsed()));
-        answers.extend(flood.open(SOAK_PER_S, slice.max(Duration::from_millis(100))).await);
+        answers.extend(flood.open(soak_per_s(seconds), slice.max(Duration::from_millis(100))).await);
         let ledger = gateway.admin("/api/v1/ledger").await?;
         let acked = answers.iter().filter(|it| it.acked()).count() as u64;
         tally.check(ledger["balanced"] == true && ledger["events"]["accepted"] == acked, || {
@@ -256,6 +254,11 @@ async fn soak(lab: Lab, seed: u64, seconds: u64, bug: Option<Bug>) -> anyhow::Re
     sampler.bounded(&mut tally, RSS_MAX_MIB, FILES_MAX + 500);
     tally.add(Tally { done: 0, ..pressure::kept(&gateway, &answers, &handler).await? });
     Ok(tally)
+}
+
+/// Events per second: few in a short run, whose store is young and whose caches are still filling up.
+fn soak_per_s(seconds: u64) -> f64 {
+    if seconds > 300 { 150.0 } else { 50.0 }
 }
 
 /// Until caches are full and the first events and keys are old enough to be removed.
