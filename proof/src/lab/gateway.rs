@@ -389,6 +389,7 @@ impl Gateway {
     /// Orders something of the admin API, as `/api/v1/reload`.
     pub async fn tell(&self, path: &str) -> anyhow::Result<()> {
         let request = self.client.post(format!("{}{path}", self.at.admin)).timeout(Duration::from_secs(60));
+        let request = request.header("content-type", "application/json");
         let response = request.send().await?;
         let status = response.status();
         anyhow::ensure!(status.is_success(), "{path}: {status}: {}", response.text().await?);
