@@ -231,6 +231,10 @@ impl Store for BrokenStore {
         self.inner.recount().await
     }
 
+    async fn compare(&self) -> Result<(Ledger, Ledger), StoreError> {
+        self.inner.compare().await
+    }
+
     async fn set_paused(
         &self,
         destination: DestinationName,

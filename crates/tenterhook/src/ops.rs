@@ -80,12 +80,12 @@ impl Ops {
         self.store.stats(self.now()).await
     }
 
-    /// The ledger counted anew from the rows: `ledger --verify` compares it with what [`Ops::stats`] says.
+    /// The ledger's counters and the rows counted anew, of the same moment.
     ///
     /// # Errors
     /// The store's.
-    pub async fn recount(&self) -> Result<Ledger, StoreError> {
-        self.store.recount().await
+    pub async fn compare(&self) -> Result<(Ledger, Ledger), StoreError> {
+        self.store.compare().await
     }
 
     /// Pauses or resumes a destination. Survives a restart.

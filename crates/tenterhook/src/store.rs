@@ -130,6 +130,13 @@ pub trait Store: Send + Sync {
     /// `ledger --verify`.
     async fn recount(&self) -> Result<Ledger, StoreError>;
 
+    /// The ledger's counters and the recount of the same moment, in this order: they differ only where something is
+    /// wrong. (A store that cannot give both of one moment gives them one after the other.)
+    async fn compare(&self) -> Result<(Ledger, Ledger), StoreError> {
+        let counters = self.stats(Timestamp::from_millis(0)).await?.ledger;
+        Ok((counters, self.recount().await?))
+    }
+
     /// Pauses or resumes a destination, audited in the same step; survives a restart.
     async fn set_paused(
         &self,

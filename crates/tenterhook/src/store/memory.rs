@@ -158,6 +158,11 @@ impl Store for MemoryStore {
         Ok(self.state()?.recount())
     }
 
+    async fn compare(&self) -> Result<(Ledger, Ledger), StoreError> {
+        let state = self.state()?;
+        Ok((state.stats(Timestamp::from_millis(0)).ledger, state.recount()))
+    }
+
     async fn set_paused(
         &self,
         destination: DestinationName,

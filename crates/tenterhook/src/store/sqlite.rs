@@ -438,6 +438,10 @@ impl Store for SqliteStore {
         self.readers.read(RECOUNT, stats::recount).await
     }
 
+    async fn compare(&self) -> Result<(Ledger, Ledger), StoreError> {
+        self.readers.read(RECOUNT, stats::compare).await
+    }
+
     async fn set_paused(
         &self,
         destination: DestinationName,

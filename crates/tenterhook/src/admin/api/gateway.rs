@@ -18,10 +18,7 @@ use crate::admin::wire::{
     AuditWire, DestinationWire, LedgerWire, PageWire, PausedWire, RejectionWire, ReloadWire, SourceWire,
     TestWire,
 };
-use crate::model::{DestinationName, Ledger};
-
-/// How often a ledger that moves is counted anew before the answer is that nobody can tell.
-const RECOUNTS_MAX: u32 = 3;
+use crate::model::DestinationName;
 
 type By = Extension<Option<Caller>>;
 
@@ -32,25 +29,11 @@ pub(super) struct Nothing {}
 
 /// `GET /api/v1/ledger`.
 pub(super) async fn ledger(State(state): Shared, uri: Uri) -> Answer<LedgerWire> {
-    let verify = Params::read(&uri, &["verify"])?.flag("verify")?;
-    let ledger = state.ops.stats().await?.ledger;
-    Ok(Json(if verify { verified(&state, ledger).await? } else { LedgerWire::of(&ledger) }))
-}
-
-/// Counters and rows are read one after the other, so they are only compared when nothing moved meanwhile.
-async fn verified(state: &AdminState, mut ledger: Ledger) -> Result<LedgerWire, Problem> {
-    let mut tries = 0;
-    loop {
-        let recount = state.ops.recount().await?;
-        let after = state.ops.stats().await?.ledger;
-        tries += 1;
-        let at_rest = ledger == after;
-        if at_rest || recount == after || tries == RECOUNTS_MAX {
-            let matches = (at_rest || recount == after).then_some(recount == after);
-            return Ok(LedgerWire::of(&after).with_recount(&recount, matches));
-        }
-        ledger = after;
+    if !Params::read(&uri, &["verify"])?.flag("verify")? {
+        return Ok(Json(LedgerWire::of(&state.ops.stats().await?.ledger)));
     }
+    let (counters, rows) = state.ops.compare().await?;
+    Ok(Json(LedgerWire::of(&counters).with_recount(&rows, Some(counters == rows))))
 }
 
 /// `GET /api/v1/sources`.

@@ -81,7 +81,23 @@ fn mark_paused(
 
 /// The ledger from the rows, and from what rows that are gone were counted as.
 pub(super) fn recount(conn: &Connection) -> rusqlite::Result<Ledger> {
+    rows(&*conn.unchecked_transaction()?)
+}
+
+/// The counters, and the rows counted anew, of one moment.
+pub(super) fn compare(conn: &Connection) -> rusqlite::Result<(Ledger, Ledger)> {
     let read = conn.unchecked_transaction()?;
+    let events = read.query_row("SELECT accepted,ignored,conflicts FROM meta", [], counts)?;
+    let sums = "SELECT coalesce(sum(owed),0),coalesce(sum(delivered),0),coalesce(sum(pending),0),
+                coalesce(sum(leased),0),coalesce(sum(dead),0),coalesce(sum(purged),0) FROM tally";
+    let counters = read.query_row(sums, [], |row| {
+        let [owed, delivered, pending, leased, dead, purged] = figures(row, 0)?;
+        Ok(Ledger { events, owed, delivered, pending, leased, dead, purged })
+    })?;
+    Ok((counters, rows(&read)?))
+}
+
+fn rows(read: &Connection) -> rusqlite::Result<Ledger> {
     let events = read.query_row(
         "SELECT gone_accepted+(SELECT count(*) FROM event),
          gone_ignored+(SELECT coalesce(sum(ignored),0) FROM event),

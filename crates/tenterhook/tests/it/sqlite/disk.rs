@@ -62,7 +62,7 @@ async fn before_the_disk_is_full_accepts_are_refused_and_everything_else_goes_on
     assert_eq!(refused.kind, StoreErrorKind::Full);
     let settlements = vec![
         settlement(&taken[0], Verdict::Complete, START),
-        settlement(&taken[1], Verdict::DeadLetter(DeadReason::Rejected), START),
+        settlement(&taken[1], Verdict::DeadLetter { reason: DeadReason::Rejected }, START),
     ];
     store.settle(settlements).await.expect("settles");
     let known = accept(&store, draft("a", "{}", START)).await.expect("a duplicate needs no room");

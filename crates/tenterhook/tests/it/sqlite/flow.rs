@@ -214,3 +214,25 @@ async fn what_a_slow_disk_will_not_take_soon_is_refused_at_once() {
     let stats = store.stats(bench.now()).await.expect("stats");
     assert_eq!(stats.ledger.events.accepted, accepted, "what was refused is not there");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_and_rows_are_compared_as_of_one_moment_while_both_move() {
+    let bench = Bench::new();
+    let store = Arc::new(bench.open());
+    for number in 0..50 {
+        accept_new(&store, draft(&number.to_string(), "{}", START)).await;
+    }
+    let moving = Arc::clone(&store);
+    let back_and_forth = tokio::spawn(async move {
+        loop {
+            let leases = lease(&moving, START, 7).await.leases;
+            let back = leases.iter().map(|lease| settlement(lease, Verdict::Release { at: START }, START));
+            moving.settle(back.collect()).await.expect("settles");
+        }
+    });
+    for _ in 0..200 {
+        let (counters, rows) = store.compare().await.expect("compares");
+        assert_eq!(counters, rows);
+    }
+    back_and_forth.abort();
+}
