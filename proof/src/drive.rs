@@ -77,7 +77,7 @@ async fn run_part(rig: &Rig, part: &Part, orders: &Orders, record: &mut Record) 
         let so_far = record.part(part, orders.budget);
         let enough = match orders.rounds {
             Some(rounds) => next - first >= rounds,
-            None => so_far.tally.done >= goal || (so_far.failed() && part.kind == Kind::Proof),
+            None => so_far.tally.done >= goal || so_far.failed(),
         } || so_far.not_run.is_some();
         let out_of_time = orders.until.is_some_and(|until| Instant::now() > until);
         if !enough && !out_of_time && under_way.len() < orders.jobs {
@@ -142,8 +142,11 @@ async fn round(part: &Part, lab: Lab, seed: u64) -> (u64, Result<Tally, CannotRu
         Err(_) => Err(anyhow::anyhow!("the round did not end within {} s", ROUND_MAX.as_secs())),
     };
     let tally = result.or_else(|error| {
-        let trouble =
-            |error| Tally { violations: vec![format!("rig trouble: {error:#}")], ..Tally::default() };
+        let trouble = |error| Tally {
+            violations: vec![format!("rig trouble: {error:#}")],
+            trouble: 1,
+            ..Tally::default()
+        };
         error.downcast::<CannotRun>().map_or_else(|error| Ok(trouble(error)), Err)
     });
     (seed, tally, started.elapsed().as_secs_f64())

@@ -66,7 +66,7 @@ impl PartRecord {
     /// Takes in one round.
     pub fn add(&mut self, round: Tally, seconds: f64) {
         self.rounds += 1;
-        self.caught += u64::from(!round.violations.is_empty());
+        self.caught += u64::from(!round.violations.is_empty() && round.trouble == 0);
         self.seconds += seconds;
         self.tally.add(round);
         self.tally.violations.truncate(VIOLATIONS_KEPT);
@@ -81,6 +81,9 @@ impl PartRecord {
     /// Whether a promise is broken, or a control was not noticed.
     #[must_use]
     pub fn failed(&self) -> bool {
+        if self.tally.trouble > 0 {
+            return true;
+        }
         if !self.control {
             return self.caught > 0;
         }

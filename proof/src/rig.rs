@@ -91,6 +91,9 @@ pub struct Tally {
     pub done: u64,
     /// What was promised and did not hold, a line each.
     pub violations: Vec<String>,
+    /// Rounds that the rig itself could not do: they prove nothing, and a control that had some caught nothing.
+    #[serde(default)]
+    pub trouble: u64,
     /// What adds up over rounds: events acknowledged, requests refused.
     pub counts: BTreeMap<String, u64>,
     /// Of what only the largest matters, with its unit in its name: `recovery_ms`.
@@ -125,6 +128,7 @@ impl Tally {
     /// Takes another round's findings in.
     pub fn add(&mut self, other: Self) {
         self.done += other.done;
+        self.trouble += other.trouble;
         self.violations.extend(other.violations);
         for (name, more) in other.counts {
             self.count(&name, more);

@@ -37,7 +37,7 @@ const BOTH: &[bool] = &[false, true];
 /// From the start of a gateway on a store that was killed to its end.
 pub(super) fn running() -> Vec<Injection> {
     const ROWS: &[Row] = &[
-        ("fsync", 30, &["EIO", "ENOSPC", "EINTR", "lie"], BOTH),
+        ("fdatasync", 30, &["EIO", "ENOSPC", "EINTR", "lie"], BOTH),
         ("write", 180, &["EIO", "ENOSPC", "EINTR", "short"], BOTH),
         ("ftruncate", 4, &["EIO", "ENOSPC", "EINTR"], BOTH),
         ("open", 12, &["EIO", "ENOSPC", "EINTR", "EMFILE"], BOTH),
@@ -54,7 +54,7 @@ pub(super) fn running() -> Vec<Injection> {
 /// While a store is created.
 pub(super) fn creating() -> Vec<Injection> {
     const ROWS: &[Row] = &[
-        ("fsync", 12, &["EIO", "ENOSPC", "EINTR"], BOTH),
+        ("fdatasync", 12, &["EIO", "ENOSPC", "EINTR"], BOTH),
         ("write", 50, &["EIO", "ENOSPC"], BOTH),
         ("write", 50, &["short"], ONCE),
         ("ftruncate", 2, &["EIO", "ENOSPC"], BOTH),
@@ -70,7 +70,7 @@ pub(super) fn creating() -> Vec<Injection> {
 /// Calls that take five seconds.
 pub(super) fn stalling() -> Vec<Injection> {
     const ROWS: &[Row] = &[
-        ("fsync", 30, &["stall"], BOTH),
+        ("fdatasync", 30, &["stall"], BOTH),
         ("write", 30, &["stall"], ONCE),
         ("ftruncate", 4, &["stall"], ONCE),
         ("open", 12, &["stall"], ONCE),
@@ -81,7 +81,7 @@ pub(super) fn stalling() -> Vec<Injection> {
 
 /// What a gateway that acknowledges too early cannot get away with: the disk refuses from early on.
 pub(super) fn control() -> Vec<Injection> {
-    list(&[("fsync", 8, &["EIO", "ENOSPC"], &[true]), ("write", 30, &["ENOSPC"], &[true])], false)
+    list(&[("fdatasync", 8, &["EIO", "ENOSPC"], &[true]), ("write", 30, &["ENOSPC"], &[true])], false)
 }
 
 /// All of it, mixed: what is done first is a sample of the whole.
