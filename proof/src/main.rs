@@ -26,8 +26,20 @@ enum Command {
     Run(RunArgs),
     /// Lists the rigs and their parts
     List,
+    /// Copies the records of full runs and writes the page about them
+    Publish(PublishArgs),
     /// A gateway with one deliberate bug, for the controls
     Gateway(broken::GatewayArgs),
+}
+
+#[derive(Args)]
+struct PublishArgs {
+    /// Where the records are kept
+    #[arg(long, default_value = "target/prove/full")]
+    records: PathBuf,
+    /// Where they are published
+    #[arg(long, default_value = "docs/proof")]
+    into: PathBuf,
 }
 
 #[derive(Args)]
@@ -70,6 +82,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::List => list(),
+        Command::Publish(args) => publish(&args),
         Command::Gateway(args) => broken::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
@@ -132,6 +145,19 @@ async fn prove(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     writeln!(std::io::stdout(), "\nproof: {word}")?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn publish(args: &PublishArgs) -> anyhow::Result<ExitCode> {
+    let mut records = Vec::new();
+    for rig in rigs::all() {
+        let record = record::Record::read(&args.records, rig.name)?;
+        if !record.rig.is_empty() {
+            record.write(&args.into)?;
+            records.push(record);
+        }
+    }
+    std::fs::write(args.into.join("README.md"), report::page(&records))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list() -> anyhow::Result<ExitCode> {

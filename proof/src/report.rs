@@ -53,3 +53,46 @@ pub fn json(records: &[Record]) -> Value {
         "rigs": records,
     })
 }
+
+/// The page that is published beside the records.
+#[must_use]
+pub fn page(records: &[Record]) -> String {
+    let mut page = "# What the rigs found\n\nWritten by `prove publish` from the records beside it, which runs of \
+                    `./scripts/prove --budget full` add to. \"Of full\" is how much of a release's count is done; a \
+                    control is the same experiment over something deliberately broken, which has to be caught.\n"
+        .to_owned();
+    for record in records {
+        page.push_str(&format!(
+            "\n## `{}` ({})\n\n{} · {} · commits {} · `{}`\n\n",
+            record.rig,
+            record.promises.join(", "),
+            record.date,
+            record.machine,
+            record.commits.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            record.command,
+        ));
+        if let Some(why) = &record.not_run {
+            page.push_str(&format!("Not run: {why}\n"));
+            continue;
+        }
+        page.push_str("| part | done | of full | result | seen |\n|---|--:|--:|---|---|\n");
+        for (name, part) in &record.parts {
+            page.push_str(&format!(
+                "| {name} | {} {} | {:.0} % | {} | {} |\n",
+                part.tally.done,
+                part.unit,
+                100.0 * part.tally.done as f64 / part.full.max(1) as f64,
+                result(part).replace('|', "\\|"),
+                seen(part),
+            ));
+        }
+    }
+    page
+}
+
+/// What a part counted and measured, in one line.
+fn seen(part: &PartRecord) -> String {
+    let counts = part.tally.counts.iter().map(|(name, count)| format!("{count} {name}"));
+    let worst = part.tally.worst.iter().map(|(name, value)| format!("{name} ≤ {value:.1}"));
+    counts.chain(worst).collect::<Vec<_>>().join(", ")
+}

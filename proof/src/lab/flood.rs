@@ -220,8 +220,7 @@ impl Flood {
             while work.try_join_next().is_some() {}
         }
         while work.join_next().await.is_some() {}
-        let answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
-        answers
+        std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends one event and waits for its answer.

@@ -136,7 +136,7 @@ impl Site {
     /// Starts the gateway and waits until it is ready; an error where it ends before.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
         match self.launch(PATIENCE).await? {
-            Launch::Ready(gateway) => Ok(gateway),
+            Launch::Ready(gateway) => Ok(*gateway),
             Launch::Ended { said, .. } => anyhow::bail!("the gateway ended before it was ready:\n{said}"),
         }
     }
@@ -180,7 +180,7 @@ impl Starting {
     /// Waits until it is ready; an error where it ends before.
     pub async fn ready(self) -> anyhow::Result<Gateway> {
         match self.settled(PATIENCE).await? {
-            Launch::Ready(gateway) => Ok(gateway),
+            Launch::Ready(gateway) => Ok(*gateway),
             Launch::Ended { said, .. } => anyhow::bail!("the gateway ended before it was ready:\n{said}"),
         }
     }
@@ -197,7 +197,8 @@ impl Starting {
         let Self { child, log, following, .. } = self;
         match waited {
             Ok(Ok((Some(at), _))) => {
-                Ok(Launch::Ready(Gateway { child, at, log, following, client: reqwest::Client::new() }))
+                let client = reqwest::Client::new();
+                Ok(Launch::Ready(Box::new(Gateway { child, at, log, following, client })))
             }
             Ok(Ok((None, status))) => {
                 let _ = following.await;
@@ -226,7 +227,7 @@ struct Witness {
 /// What came of starting a gateway.
 pub enum Launch {
     /// It runs.
-    Ready(Gateway),
+    Ready(Box<Gateway>),
     /// It ended before it was ready.
     Ended {
         /// How.

@@ -73,7 +73,7 @@ async fn misbehave(stream: TcpStream, manner: Manner) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let gone = async {
         let mut taken = vec![0; 64 * 1024];

@@ -128,7 +128,7 @@ fn rate(answers: &[Answer], lasted: Duration) -> f64 {
 
 fn judge(tally: &mut Tally, answers: &[Answer], unsent: u64, peak: f64, seconds: u64) {
     let offered = answers.len() as f64 / (answers.len() as f64 + unsent as f64).max(1.0);
-    let bare = answers.iter().filter(|it| !it.acked() && !(matches!(it.status, 429 | 503) && it.retry_after));
+    let bare = answers.iter().filter(|it| !(it.acked() || matches!(it.status, 429 | 503) && it.retry_after));
     let (bare, example) = (bare.clone().count(), bare.clone().next().map(|it| it.status));
     let p99 = quantile(acks_ms(answers), 0.99);
     let goodput = rate(answers, Duration::from_secs(seconds));

@@ -139,7 +139,7 @@ pub(super) async fn inject(
     let mut run = Run { site, board, journal, handler, tally: Tally::default(), senders: senders()? };
     let prefix = format!("s{seed}-{place}");
     let ended = match run.site.launch(crate::lab::PATIENCE).await? {
-        Launch::Ready(gateway) => run.troubled(gateway, injection, &prefix).await?,
+        Launch::Ready(gateway) => run.troubled(*gateway, injection, &prefix).await?,
         Launch::Ended { status, said } => {
             run.tally.count("starts refused", 1);
             run.no_panic(&said);
@@ -183,7 +183,7 @@ impl Run {
         let ready_at = monotonic();
         let said = send_all(&gateway.at, &self.senders, &self.journal, prefix).await;
         // A sample of those that never succeed again is watched for longer: the third I/O error ends the process.
-        if injection.sticky && injection.k % 4 == 0 && self.board.read()?.fired > 0 {
+        if injection.sticky && injection.k.is_multiple_of(4) && self.board.read()?.fired > 0 {
             let deadline = Instant::now() + WATCHED;
             while gateway.has_ended()?.is_none() && Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -53,12 +53,16 @@ impl Wal {
     /// Whose turn it is.
     pub(super) fn turn(self) -> Turn {
         let left = self.pages - self.taken_over;
-        match left {
-            ..=0 => Turn::Nobody,
-            _ if left >= PAGES_MAX => Turn::All,
-            _ if self.pages < BEGIN_PAGES => Turn::Nobody,
-            ..=TAIL_PAGES => Turn::Tail,
-            _ => Turn::Beside,
+        if left <= 0 {
+            Turn::Nobody
+        } else if left >= PAGES_MAX {
+            Turn::All
+        } else if self.pages < BEGIN_PAGES {
+            Turn::Nobody
+        } else if left <= TAIL_PAGES {
+            Turn::Tail
+        } else {
+            Turn::Beside
         }
     }
 }

@@ -60,7 +60,7 @@ impl Handout {
 
     /// Sends the leases that were taken of an event; they are durable now. Where nobody listens any more they end by
     /// themselves.
-    pub(super) fn hand_out(&self, packed: Packed, taken: Vec<Taken>) {
+    pub(super) fn hand_out(&self, packed: Packed, taken: &[Taken]) {
         let parts = packed.parts;
         let Some(first) = taken.first() else { return };
         let message = Message {

@@ -238,7 +238,7 @@ impl Writer {
         for (packed, id) in accepted {
             let of_event: Vec<_> =
                 std::iter::from_fn(|| taken.next_if(|taken| Some(taken.event) == id)).collect();
-            self.commons.handout.hand_out(packed, of_event);
+            self.commons.handout.hand_out(packed, &of_event);
         }
     }
 
