@@ -1,7 +1,10 @@
 //! SIGSTOP beyond the lease, SIGCONT: when the gateway goes on, every lease of its attempts under way is over, and their
 //! settlements come while it leases anew. Nothing is invisible for longer, a late settlement changes nothing.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
@@ -85,7 +88,7 @@ async fn pause(
     tokio::time::sleep_until((stopped + whole).into()).await;
     let permit = at_work.acquire().await?;
     gateway.signal(Signal::CONT)?;
-    let resumed = Resumed::now();
+    let resumed = Resumed::now(site.path())?;
     nothing_is_overdue(&gateway, &resumed, &mut tally).await?;
     let journal = load.finish().await?;
     tally.add(judge::settled(&gateway, &journal, &handler).await?);
@@ -136,7 +139,7 @@ async fn nothing_is_overdue(gateway: &Gateway, resumed: &Resumed, tally: &mut Ta
     let mut look = tokio::time::interval(Duration::from_millis(100));
     loop {
         look.tick().await;
-        let (asked, machine) = (jiff::Timestamp::now(), resumed.stalls.longest());
+        let (asked, machine) = (jiff::Timestamp::now(), resumed.stalls.allowance());
         for (id, until) in life::leased(gateway).await? {
             let over = until.max(resumed.wall);
             let late = asked.duration_since(over).as_secs_f64();
@@ -153,7 +156,7 @@ async fn nothing_is_overdue(gateway: &Gateway, resumed: &Resumed, tally: &mut Ta
     }
 }
 
-/// When the gateway went on, and how evenly this process has run since.
+/// When the gateway went on, and how evenly the machine has run since.
 struct Resumed {
     at: Instant,
     wall: jiff::Timestamp,
@@ -161,8 +164,9 @@ struct Resumed {
 }
 
 impl Resumed {
-    fn now() -> Self {
-        Self { at: Instant::now(), wall: jiff::Timestamp::now(), stalls: Stalls::watch() }
+    fn now(directory: &Path) -> anyhow::Result<Self> {
+        let stalls = Stalls::watch(directory)?;
+        Ok(Self { at: Instant::now(), wall: jiff::Timestamp::now(), stalls })
     }
 
     /// The attempt after a lost one came within the lease of that one, or of going on, and [`GRACE`].
@@ -184,7 +188,7 @@ impl Resumed {
                 let over = (*before + LEASE).max(self.at);
                 let late = after.saturating_duration_since(over);
                 tally.worst("redelivered_after_lease_ms", late.as_secs_f64() * 1000.0);
-                tally.check(late <= GRACE + self.stalls.longest(), || {
+                tally.check(late <= GRACE + self.stalls.allowance(), || {
                     format!("{id}: attempt {} came {late:?} after the lease of the one before", lost + 1)
                 });
             }
@@ -192,36 +196,44 @@ impl Resumed {
     }
 }
 
-/// The longest time for which this process itself was not run: what the machine is to blame for.
+/// The longest time for which this process itself was not run, or the disk took for a few bytes: what the machine is to
+/// blame for.
 struct Stalls {
-    longest: Arc<std::sync::Mutex<Duration>>,
-    watching: tokio::task::JoinHandle<()>,
+    longest: Arc<Mutex<Duration>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Drop for Stalls {
     fn drop(&mut self) {
-        self.watching.abort();
+        self.stop.store(true, Ordering::SeqCst);
     }
 }
 
+/// A settlement, a lease and an attempt come one after the other, and each may meet a stall.
+const STEPS: u32 = 3;
+
 impl Stalls {
-    fn watch() -> Self {
-        const EVERY: Duration = Duration::from_millis(10);
-        let longest = Arc::<std::sync::Mutex<Duration>>::default();
-        let kept = Arc::clone(&longest);
-        let watching = tokio::spawn(async move {
-            loop {
+    /// Watches from now on; the disk is that of `directory`.
+    fn watch(directory: &Path) -> anyhow::Result<Self> {
+        const EVERY: Duration = Duration::from_millis(20);
+        let (longest, stop) = (Arc::<Mutex<Duration>>::default(), Arc::<AtomicBool>::default());
+        let (kept, stopped) = (Arc::clone(&longest), Arc::clone(&stop));
+        let mut file = tempfile::tempfile_in(directory)?;
+        std::thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
                 let before = Instant::now();
-                tokio::time::sleep(EVERY).await;
+                std::thread::sleep(EVERY);
+                // A disk that refuses is the gateway's trouble, and judged there.
+                let _ = file.write_all(b"still alive").and_then(|()| file.sync_data());
                 let stall = before.elapsed().saturating_sub(EVERY);
-                let mut longest = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut longest = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 *longest = stall.max(*longest);
             }
         });
-        Self { longest, watching }
+        Ok(Self { longest, stop })
     }
 
-    fn longest(&self) -> Duration {
-        *self.longest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn allowance(&self) -> Duration {
+        STEPS * *self.longest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
