@@ -74,7 +74,7 @@ def _send_until_closed(sock, pieces, deadline):
                 break
     except OSError:
         pass
-    return _answer(sock, 6)
+    return _answer(sock, 20)
 
 
 def _readable(sock):

@@ -10,7 +10,7 @@ import http1
 PACE_S = 0.04
 BASELINE_S = 1.0
 # On a small machine attacker, gateway and client share the processors: below this nothing is called slow.
-FLOOR_S = 0.25
+FLOOR_S = 0.5
 
 
 def starved(pid):
