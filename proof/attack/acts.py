@@ -142,6 +142,23 @@ def _fill(gateway, context, _):
     return 0, []
 
 
+def _use_up(gateway, context, source):
+    """Genuine events until the store refuses one: it may have room of its own on a full disk, and use it rightly."""
+    accepted, sizes = 0, [30_000, 10]
+    for number in range(1000):
+        body = b'{"type":"filler","filler":"%s"}' % context.random.randbytes(sizes[0]).hex().encode()
+        data = plans.genuine(context, source, body, f"filler-{number}-{context.random.getrandbits(40)}", int(time.time()))
+        status = http1.exchange(gateway.target, data, extra=0).status
+        if status == 503 and not sizes[1:]:
+            return accepted, []
+        if status == 503:
+            sizes.pop(0)  # What has no room for a long one may have it for a short one.
+        elif status != 202:
+            return accepted, [f"on a full disk a genuine request was answered {status}"]
+        accepted += status == 202
+    return accepted, ["the store went on accepting although the disk is full"]
+
+
 def _free(gateway, context, _):
     os.unlink(_filler(gateway))
     return 0, []
@@ -164,6 +181,7 @@ _ACTS = {
     "flood of genuine ids": _flood_genuine,
     "flood of forged ids": _flood_forged,
     "fill the disk": _fill,
+    "use up the store": _use_up,
     "free the disk": _free,
     "retry until accepted": _retry,
 }

@@ -265,8 +265,8 @@ def _full_store(shot, context):
     if not re.search(r"ENOSPC|store full|disk full", shot.transport_text + shot.note, re.IGNORECASE):
         return None
     sent = _build(shot, context)
-    return Plan([Act("fill the disk"), Send(sent), Act("free the disk"), Act("retry until accepted", sent)], events=1,
-                config={"small_disk": True})
+    return Plan([Act("fill the disk"), Act("use up the store", sent.source), Send(sent), Act("free the disk"),
+                 Act("retry until accepted", sent)], events=1, config={"small_disk": True})
 
 
 def _conflict(shot, context):
