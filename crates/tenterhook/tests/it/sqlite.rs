@@ -197,6 +197,10 @@ pub(crate) async fn accept_new(store: &SqliteStore, draft: Draft) -> EventId {
 }
 
 pub(crate) async fn lease(store: &SqliteStore, now: Timestamp, limit: u32) -> Leased {
+    try_lease(store, now, limit).await.expect("leases")
+}
+
+pub(crate) async fn try_lease(store: &SqliteStore, now: Timestamp, limit: u32) -> Result<Leased, StoreError> {
     let lane = LaneDemand {
         destination: "app".parse().expect("a name"),
         limit,
@@ -205,7 +209,7 @@ pub(crate) async fn lease(store: &SqliteStore, now: Timestamp, limit: u32) -> Le
         attempts_max: 3,
         avoid: None,
     };
-    store.lease(Demand { lanes: vec![lane], bytes_max: u64::MAX, now }).await.expect("leases")
+    store.lease(Demand { lanes: vec![lane], bytes_max: u64::MAX, now }).await
 }
 
 pub(crate) fn settlement(lease: &Lease, verdict: Verdict, now: Timestamp) -> Settlement {

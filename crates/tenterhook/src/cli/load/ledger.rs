@@ -1,8 +1,11 @@
 //! What became of each event of a load, according to the gateway: its list of events is walked, and every one of this
 //! run is found in it by its id. Where a provider has no id, the gateway's counts have to do.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::drive::Load;
 use super::figures::Handled;
@@ -13,6 +16,8 @@ use crate::cli::page::Page;
 use crate::model::Timestamp;
 
 const PAGE: &str = "1000";
+/// How long attempts that are under way at the end are waited for.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How events were found at the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -76,8 +81,11 @@ pub async fn ask(
     gateway: &Gateway,
     before: Before,
 ) -> Result<Ledger, Failure> {
-    let found = walk(load, gateway, before.at).await?;
     let has_handler = handled.is_some();
+    if has_handler {
+        settled(gateway).await?;
+    }
+    let found = walk(load, gateway, before.at).await?;
     let mut ledger = of_handler(acked, handled);
     if found == 0 && acked > 0 {
         let (accepted, delivered) = counts(gateway).await?;
@@ -99,6 +107,20 @@ pub async fn ask(
     ledger.delivered = Some(journal.count(|entry| entry.listed == Listed::Delivered));
     ledger.lost = journal.count(is_lost);
     Ok(ledger)
+}
+
+/// Waits until no attempt is under way: what the handler answered last becomes durable a moment after it.
+async fn settled(gateway: &Gateway) -> Result<(), Failure> {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    while Instant::now() < deadline {
+        look.tick().await;
+        let ledger: Value = gateway.get("/api/v1/ledger", &[]).await?;
+        if ledger.pointer("/deliveries/leased").and_then(Value::as_u64) == Some(0) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The ledger where there is no gateway to ask.

@@ -187,6 +187,10 @@ impl Writer {
     /// One transaction for all. Where one of them alone is to blame, the others get one of their own; where the disk
     /// is full, what takes no room is tried without what does.
     fn serve(&mut self, mut group: Vec<Command>) {
+        // What failed beside the writer since the last transaction counts before the next one.
+        if let Some(error) = self.checkpointer.failure() {
+            self.after_tidying(Err(error));
+        }
         if self.engine.is_none() && !self.reopen() {
             let trouble = self.shared.ready().err().unwrap_or_else(|| {
                 StoreError::new(StoreErrorKind::Unavailable, "the store is being reopened")
