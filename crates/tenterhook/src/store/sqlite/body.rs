@@ -1,9 +1,10 @@
 //! Reading bodies back, and holding them against their checksums. Bytes that do not fit are never handed out.
 
 use http::HeaderMap;
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::codec::{self, Summed};
+use super::engine;
 use super::lease::Picked;
 use super::names::Names;
 use crate::model::{EventId, Lease, Message, Timestamp};
@@ -75,7 +76,7 @@ pub(super) fn payload(
 
 fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
-        Some(code) => code == ErrorCode::DatabaseCorrupt,
+        Some(_) => engine::is_damage(error),
         // A column of another type than any version ever wrote.
         None => !matches!(error, rusqlite::Error::QueryReturnedNoRows),
     }

@@ -405,11 +405,19 @@ fn check_tables(conn: &Connection, tables: &[&str]) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Whether the file says what cannot be, or ends before what must be in it.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+        || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+}
+
 /// What an engine error means to callers.
 pub(super) fn judge(error: &rusqlite::Error, what: &str) -> StoreError {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
+        Some(ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
+        _ if is_damage(error) => StoreErrorKind::Corrupt,
         _ => StoreErrorKind::Unavailable,
     };
     StoreError::new(kind, format!("cannot {what}: {error}"))

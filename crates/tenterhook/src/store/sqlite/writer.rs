@@ -15,7 +15,7 @@ use super::check;
 use super::checkpoint::{self, Checkpointer, Turn, Wal};
 use super::codec::Packed;
 use super::cushion::{self, Cushion};
-use super::engine::{ClockGuard, Commons, Engine, judge};
+use super::engine::{ClockGuard, Commons, Engine, is_damage, judge};
 use super::queue::{Command, Done, Shared, Work};
 use super::{Fault, Faults, SqliteSettings};
 use crate::model::{Accepted, Clock, Timestamp};
@@ -325,11 +325,15 @@ impl Writer {
             (Some(ErrorCode::DatabaseBusy), Ok(())) => tracing::warn!(%error, "store_held_by_another_writer"),
             (_, Ok(())) if is_about_one(error) => tracing::error!(%error, "store_statement_failed"),
             (_, rolled_back) => {
-                let io = code == Some(ErrorCode::SystemIoFailure)
-                    || rolled_back
-                        .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
+                // A file that ends too early does not get longer by trying again.
+                let is_damaged = is_damage(error);
+                let io = !is_damaged
+                    && (code == Some(ErrorCode::SystemIoFailure)
+                        || rolled_back.is_err_and(|error| {
+                            error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
+                        }));
                 self.break_off(judge(error, "write"), io);
-                if code == Some(ErrorCode::DatabaseCorrupt) {
+                if is_damaged {
                     self.count_damage(&error.to_string());
                 }
             }

@@ -106,3 +106,29 @@ async fn a_hole_in_the_log_is_told_from_a_torn_end_and_the_log_is_kept() {
         assert_eq!(beside(&copy, "-wal.damaged").exists(), is_hole, "damaged at {part}");
     }
 }
+
+#[tokio::test]
+async fn bodies_that_a_cut_file_does_not_have_any_more_are_quarantined() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let body = |number: usize| {
+        let mut random = fastrand::Rng::with_seed(number as u64);
+        std::iter::repeat_with(|| random.alphanumeric()).take(20_000).collect::<String>()
+    };
+    for number in 0..EVENTS {
+        accept_new(&store, draft(&number.to_string(), body(number), START)).await;
+    }
+    store.close().await.expect("closes");
+    let file = OpenOptions::new().write(true).open(bench.path()).expect("opens");
+    let length = file.metadata().expect("is there").len();
+    file.set_len(length - PAGE * 3).expect("cuts");
+    let store = bench.open();
+    let (mut leased, mut dead) = (0, 0);
+    for _ in 0..EVENTS {
+        let taken = lease(&store, START, 100).await;
+        leased += taken.leases.len();
+        dead += taken.found_dead.len();
+    }
+    assert!(dead > 0, "something was in what is cut off");
+    assert_eq!(leased + dead, EVENTS);
+}
