@@ -29,6 +29,8 @@ use pressure::Pressure;
 /// A deliberate bug of a whole gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Bug {
+    /// None: the same parts in this process, for what cannot live beside the allocator of the gateway's own binary.
+    Nothing,
     /// Answers before the commit, and commits later.
     AckBeforeCommit,
     /// Answers 202 although the commit failed.
@@ -67,6 +69,7 @@ impl Bug {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Nothing => "nothing",
             Self::AckBeforeCommit => "ack-before-commit",
             Self::SwallowedCommitError => "swallowed-commit-error",
             Self::NoFencing => "no-fencing",

@@ -11,15 +11,15 @@ use super::base::Base;
 use super::damage::Harm;
 use crate::broken::Bug;
 use crate::lab::load::{Sender, body, event_type};
-use crate::lab::{Gateway, Handler, Lab, Launch, Site};
+use crate::lab::{Gateway, Handler, Lab, Launch, PATIENCE, Site};
 use crate::rig::Tally;
 
-/// Within this it is ready, or has refused.
-const DECIDED: Duration = Duration::from_secs(5);
-/// Added to it on a machine that other work shares, before it counts as hanging.
-const BUSY: Duration = Duration::from_secs(15);
-/// So long nothing new was delivered: it stands still.
-const STILL: Duration = Duration::from_secs(8);
+/// So long nothing new was delivered while something waits: it stands still, also on a machine that others share.
+const STILL: Duration = Duration::from_secs(60);
+/// The same where nothing waits any more by its own account.
+const AT_REST: Duration = Duration::from_secs(1);
+/// So long nothing new was delivered by a gateway that said that rows are damaged: these are what waits.
+const ALARMED: Duration = Duration::from_secs(10);
 /// Starts before a gateway that keeps ending counts as a crash loop.
 const STARTS: u32 = 3;
 
@@ -53,7 +53,7 @@ impl Trial {
         let mut tally = Tally::of(1);
         for _ in 0..STARTS {
             let began = Instant::now();
-            match self.site.launch(DECIDED + BUSY).await {
+            match self.site.launch(PATIENCE).await {
                 Err(error) => tally.violations.push(format!("neither ready nor ended: {error:#}")),
                 Ok(Launch::Ended { status, said }) => {
                     tally.worst("refusal_ms", began.elapsed().as_secs_f64() * 1000.0);
@@ -114,8 +114,8 @@ impl Trial {
                 continue;
             }
             let told = Told::by(gateway).await;
-            let is_still = moved.elapsed() > if told.at_rest { STILL / 16 } else { STILL };
-            let is_over = told.at_rest || moved.elapsed() > STILL / 4;
+            let is_still = moved.elapsed() > if told.at_rest { AT_REST } else { STILL };
+            let is_over = told.at_rest || (told.damage > 0 && moved.elapsed() > ALARMED);
             if is_over && told.account(base, harm, &missing, tally) {
                 return Ok(Drained::Flows);
             }
@@ -264,8 +264,8 @@ async fn intake(handler: &Handler, gateway: &Gateway, tally: &mut Tally) -> anyh
     let sender = Sender::new()?;
     let began = Instant::now();
     let mut answer = None;
-    while began.elapsed() < STILL {
-        answer = sender.send(&gateway.at, id, &body(id), DECIDED).await;
+    while began.elapsed() < PATIENCE {
+        answer = sender.send(&gateway.at, id, &body(id), PATIENCE).await;
         if matches!(answer, Some((200..300, _))) && handler.delivered().contains_key(id) {
             return Ok(());
         }
