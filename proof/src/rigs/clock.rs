@@ -106,6 +106,7 @@ impl Stage {
     async fn start(&mut self) -> anyhow::Result<Gateway> {
         let began = Instant::now();
         let gateway = self.site.start().await?;
+        self.wall.lived_by(gateway.pid()?);
         self.starts.push((began, Instant::now()));
         let twice_ahead = self.base == Step::Years && self.wall.now() == Step::Years;
         self.base = self.wall.now();

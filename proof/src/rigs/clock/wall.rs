@@ -62,15 +62,33 @@ impl Step {
 pub(super) struct Wall {
     directory: tempfile::TempDir,
     now: Step,
+    /// Processes that lived by it.
+    processes: Vec<u32>,
+}
+
+impl Drop for Wall {
+    /// libfaketime leaves shared memory of every process that is killed.
+    fn drop(&mut self) {
+        for pid in &self.processes {
+            for name in ["faketime_shm", "sem.faketime_sem"] {
+                let _ = std::fs::remove_file(format!("/dev/shm/{name}_{pid}"));
+            }
+        }
+    }
 }
 
 impl Wall {
     /// Right, at first.
     pub(super) fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("tenterhook-clock-").tempdir()?;
-        let mut wall = Self { directory, now: Step::Truth };
+        let mut wall = Self { directory, now: Step::Truth, processes: Vec::new() };
         wall.set(Step::Truth)?;
         Ok(wall)
+    }
+
+    /// A process lives by it.
+    pub(super) fn lived_by(&mut self, pid: u32) {
+        self.processes.push(pid);
     }
 
     /// Where it is.
