@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -128,7 +128,7 @@ async fn settle(dispatcher: &Dispatcher, settlements: &[Settlement]) -> Vec<Sett
             Ok(settled) => return settled,
             Err(error) if error.is_retryable() => {
                 tracing::debug!(error = %error, "settle_postponed");
-                owing.get_or_insert_with(|| Owing::new(&dispatcher.owing));
+                owing.get_or_insert_with(|| Owing::new(dispatcher));
                 tokio::time::sleep(SETTLE_AGAIN_AFTER).await;
             }
             Err(error) => {
@@ -139,19 +139,22 @@ async fn settle(dispatcher: &Dispatcher, settlements: &[Settlement]) -> Vec<Sett
     }
 }
 
-/// Counts an attempt as waiting for the store, for as long as it lives.
-struct Owing<'d>(&'d AtomicUsize);
+/// Counts an attempt as waiting for the store, for as long as it lives. With the last one leasing goes on: a settlement
+/// that turns out lost changes nothing in the store, which then has no news that would wake the loop.
+struct Owing<'d>(&'d Dispatcher);
 
 impl<'d> Owing<'d> {
-    fn new(count: &'d AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
+    fn new(dispatcher: &'d Dispatcher) -> Self {
+        dispatcher.owing.fetch_add(1, Ordering::SeqCst);
+        Self(dispatcher)
     }
 }
 
 impl Drop for Owing<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        if self.0.owing.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.changed.notify_one();
+        }
     }
 }
 

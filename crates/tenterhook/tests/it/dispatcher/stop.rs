@@ -59,6 +59,24 @@ async fn nothing_is_leased_while_a_settlement_waits_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_due_is_leased_at_once_when_a_settlement_that_waited_is_lost() {
+    let rig = Rig::new();
+    let app = rig.destination("app", lane(), |_, batch| all(&Outcome::Delivered, batch));
+    rig.store.cut_settlements.store(true, Ordering::SeqCst);
+    rig.send("app", Priority::Normal, None).await;
+    let _run = rig.run();
+    pass(seconds(1)).await;
+    rig.send_many("app", 3).await;
+    pass(seconds(1)).await;
+    assert_eq!(app.tried().len(), 1);
+    // Such an answer changes nothing in the store, so the store has nothing to tell.
+    rig.store.lose_leases.store(true, Ordering::SeqCst);
+    rig.store.cut_settlements.store(false, Ordering::SeqCst);
+    pass(seconds(1)).await;
+    assert_eq!(app.tried().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_recorded_settlement_counts_as_processed() {
     let rig = Rig::new();
     rig.metrics.set_names([&"stripe".parse().unwrap()], [&"app".parse().unwrap()]);
