@@ -10,6 +10,7 @@ mod overload;
 mod power;
 mod pressure;
 mod restart;
+mod simulation;
 mod syscall;
 
 use crate::rig::Rig;
@@ -28,5 +29,6 @@ pub fn all() -> Vec<Rig> {
         isolation::rig(),
         memory::rig(),
         restart::rig(),
+        simulation::rig(),
     ]
 }
