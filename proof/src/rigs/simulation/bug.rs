@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tenterhook::destination::{CheckError, Destination};
-use tenterhook::model::{DeliveryId, EventId, Lease, Message, Outcome, Reply};
+use tenterhook::model::{DeliveryId, Digest16, EventId, Lease, Message, Outcome, Reply};
 
 use super::settings::secret;
 
@@ -71,12 +71,15 @@ bugs! {
     RetiredSecretCounts = "a retired secret still counts";
 }
 
+/// By key: the digest of the first body, and its event.
+pub(super) type FirstBodies = HashMap<Digest16, (Digest16, EventId)>;
+
 /// What bugs remember, over restarts.
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) under_way: Mutex<HashSet<[u8; 16]>>,
     pub(super) burnt: Mutex<HashMap<[u8; 16], EventId>>,
-    pub(super) first: Mutex<HashMap<[u8; 16], ([u8; 16], EventId)>>,
+    pub(super) first: Mutex<FirstBodies>,
     pub(super) redriven: Mutex<HashMap<DeliveryId, u32>>,
     pub(super) last_lease: Mutex<Option<Lease>>,
 }

@@ -196,8 +196,7 @@ async fn compare(site: &Site) {
 /// The ledger balances, its rows say the same, and so does the book.
 pub(super) async fn ledger(site: &Site) {
     let (world, Some(process)) = (&site.world, site.process()) else { return };
-    let (Ok(stats), Ok(recounted)) = (process.ops.stats().await, process.ops.recount().await) else { return };
-    let ledger = stats.ledger;
+    let Ok((ledger, recounted)) = process.ops.compare().await else { return };
     world.check(ledger.is_balanced(), "R4", || format!("the ledger does not balance: {ledger:?}"));
     world.check(ledger == recounted, "R4", || format!("counted {ledger:?}, recounted {recounted:?}"));
     let book = world.book();

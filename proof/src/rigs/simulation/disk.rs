@@ -345,6 +345,10 @@ impl Store for Disk {
         self.inner.recount().await
     }
 
+    async fn compare(&self) -> Result<(Ledger, Ledger), StoreError> {
+        self.inner.compare().await
+    }
+
     async fn set_paused(
         &self,
         destination: DestinationName,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tenterhook::store::{Store, StoreErrorKind};
 
-use super::{Bench, START, accept_new, draft, try_lease, until};
+use super::{Bench, START, accept_new, draft, lease, try_lease, until};
 
 const PAGE: u64 = 4096;
 const EVENTS: usize = 20;
