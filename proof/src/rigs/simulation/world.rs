@@ -189,9 +189,8 @@ impl World {
         let at = self.elapsed().as_millis() as u64;
         let mut trace = lock(&self.trace);
         let mut hash = trace.hash;
-        for part in
-            [at, one, two, what.len() as u64, what.bytes().fold(0, |sum, it| sum * 31 + u64::from(it))]
-        {
+        let word = what.bytes().fold(0_u64, |sum, it| sum.wrapping_mul(31).wrapping_add(u64::from(it)));
+        for part in [at, one, two, what.len() as u64, word] {
             hash = (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }
         trace.hash = hash;
