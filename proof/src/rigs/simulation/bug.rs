@@ -67,7 +67,7 @@ bugs! {
     OneLaneStarves = "one lane at work keeps the others waiting";
     PurgeTakesPending = "a purge takes pending deliveries, too";
     RedriveKeepsBudget = "a redrive does not give a new budget";
-    LedgerDrifts = "the ledger counts a redelivery twice";
+    LedgerDrifts = "the ledger counts what waits twice";
     RetiredSecretCounts = "a retired secret still counts";
 }
 
