@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -115,6 +116,8 @@ def main():
         print("error: no case fits", file=sys.stderr)
         return 2
     budget.is_full = options.full
+    # Whoever ends a run ends its gateways, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     directory = tempfile.mkdtemp(prefix="tenterhook-attack-", dir=fast_directory())
     kept = True

@@ -176,11 +176,13 @@ def requests_driver(shot, arena, tls, listener, run):
         fired, _ = go(arena.kept(tls))
         return fired
     config, disk = _config_of(shot, arena)
-    with arena.fresh(tls, **config) as gateway:
-        fired, _ = go(gateway)
-        # Looked at while it still runs.
-        run.note(shot, listener, fired)
-    _remove(disk)
+    try:
+        with arena.fresh(tls, **config) as gateway:
+            fired, _ = go(gateway)
+            # Looked at while it still runs.
+            run.note(shot, listener, fired)
+    finally:
+        _remove(disk)
     return []
 
 
