@@ -36,7 +36,7 @@ enum kind { NONE, FAIL, SHORT, STALL, LIE };
 enum { HEALED = 0, FIRED = 1, SYNC_FAILED_AT = 2, REOPENED_AT = 3, RESYNCED_AT = 4, COUNT = 8, FIRED_OF = 24 };
 
 #define FILES_MAX 65536
-enum { OTHER, STORE_FILE, DATABASE };
+enum { OTHER, STORE_FILE, DATABASE, DIRECTORY };
 static _Atomic unsigned char what_is[FILES_MAX];
 
 static _Atomic uint64_t nowhere[64];
@@ -118,7 +118,7 @@ static int is_of_the_store(const char *path) {
     if (!store) return OTHER;
     if (!strncmp(path, store, store_length)) return path[store_length] ? STORE_FILE : DATABASE;
     int is_directory = !strncmp(path, store, directory_length) && !path[directory_length];
-    return is_directory ? STORE_FILE : OTHER;
+    return is_directory ? DIRECTORY : OTHER;
 }
 
 static int of(int fd) {
@@ -153,13 +153,21 @@ static int fails(enum call call) {
     }
 }
 
+/*
+ * Whether a name in the directory came or went since it was synced. Where none did, a sync of it that fails loses
+ * nothing: SQLite asks for one with the first sync of each log that it opens, and goes on where it fails.
+ */
+static _Atomic int has_new_names = 1;
+
 static int sync_with(int (*real)(int), enum call call, int fd) {
     if (!of(fd)) return real(fd);
     enum kind how = meets(call);
     if (how == LIE) return 0;
     if (how == FAIL) {
-        board[SYNC_FAILED_AT] = now();
-        board[REOPENED_AT] = board[RESYNCED_AT] = 0;
+        if (of(fd) != DIRECTORY || has_new_names) {
+            board[SYNC_FAILED_AT] = now();
+            board[REOPENED_AT] = board[RESYNCED_AT] = 0;
+        }
         errno = failing_errno;
         return -1;
     }
@@ -168,6 +176,7 @@ static int sync_with(int (*real)(int), enum call call, int fd) {
         while (nanosleep(&left, &left)) {}
     }
     int result = real(fd);
+    if (!result && of(fd) == DIRECTORY) has_new_names = 0;
     if (!result && of(fd) == DATABASE && board[REOPENED_AT] && !board[RESYNCED_AT]) board[RESYNCED_AT] = now();
     return result;
 }
@@ -198,13 +207,23 @@ ssize_t pwrite64(int fd, const void *from, size_t size, off64_t at) {
     return real_pwrite(fd, from, size, at);
 }
 ssize_t pwrite(int fd, const void *from, size_t size, off_t at) { return pwrite64(fd, from, size, at); }
+/*
+ * Whoever opens a database anew reads its header first, and nobody else reads just that. SQLite may do so through a
+ * descriptor that it has still open, because closing it would take away the locks of others.
+ */
+static void notice_header(int fd, size_t size) {
+    if (size == 100 && of(fd) == DATABASE && board[SYNC_FAILED_AT] && !board[REOPENED_AT]) board[REOPENED_AT] = now();
+}
+
 ssize_t read(int fd, void *to, size_t size) {
     int failed;
+    notice_header(fd, size);
     if (of(fd) && is_half(READ, &size, &failed)) return -1;
     return real_read(fd, to, size);
 }
 ssize_t pread64(int fd, void *to, size_t size, off64_t at) {
     int failed;
+    notice_header(fd, size);
     if (of(fd) && is_half(READ, &size, &failed)) return -1;
     return real_pread(fd, to, size, at);
 }
@@ -219,11 +238,10 @@ int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
 static int open_at(int directory, const char *path, int flags, mode_t mode) {
     int what = is_of_the_store(path);
     if (what && fails(OPEN)) return -1;
+    int is_new = what && (flags & O_CREAT) && access(path, F_OK);
     int fd = real_openat(directory, path, flags, mode);
-    if (fd < 0 || fd >= FILES_MAX) return fd;
-    what_is[fd] = (unsigned char)what;
-    int writes = (flags & O_ACCMODE) == O_RDWR;
-    if (what == DATABASE && writes && board[SYNC_FAILED_AT] && !board[REOPENED_AT]) board[REOPENED_AT] = now();
+    if (is_new && fd >= 0) has_new_names = 1;
+    if (fd >= 0 && fd < FILES_MAX) what_is[fd] = (unsigned char)what;
     return fd;
 }
 
@@ -247,10 +265,12 @@ int close(int fd) {
 
 int rename(const char *from, const char *to) {
     if (is_of_the_store(from) && fails(RENAME)) return -1;
+    if (is_of_the_store(from)) has_new_names = 1;
     return real_rename(from, to);
 }
 int unlink(const char *path) {
     if (is_of_the_store(path) && fails(UNLINK)) return -1;
+    if (is_of_the_store(path)) has_new_names = 1;
     return real_unlink(path);
 }
 

@@ -16,7 +16,7 @@
 //! | `queue` `pressure` | the bounded way to the writer |
 //! | `writer` | group commit, and all that follows from a disk that says no |
 //! | `checkpoint` | the WAL's way into the database file, beside the writer |
-//! | `cushion` | room that is set aside for when the disk is full |
+//! | `cushion` `ballast` | room that is set aside for when the disk is full |
 //! | `engine` | the connection with what moves in step with it |
 //! | `accept` `lease` `settle` `change` `prune` | what is done inside a transaction |
 //! | `handout` | leases that are taken in the transaction of their accept |
@@ -29,6 +29,7 @@
 //! Knows nothing of HTTP, retries or config.
 
 mod accept;
+mod ballast;
 mod body;
 mod change;
 mod check;
@@ -138,10 +139,15 @@ impl Fault {
     }
 }
 
-/// Where tests make the disk fail. Asked in the writer thread.
+/// Where tests make the disk fail. Asked in the threads of the store.
 pub trait Faults: Send + Sync + fmt::Debug {
     /// Before each COMMIT: what it fails with.
     fn at_commit(&self) -> Option<Fault> {
+        None
+    }
+
+    /// Before the checkpointer takes anything over: what that fails with.
+    fn at_checkpoint(&self) -> Option<Fault> {
         None
     }
 
@@ -203,7 +209,7 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new());
         let (queue, commands) = Queue::new(Arc::clone(&shared));
         let path = settings.path.clone();
-        let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&shared))?;
+        let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&shared), settings.faults.clone())?;
         let writer = Writer::new(engine, settings, clock, metrics, Arc::clone(&shared), checkpointer);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())

@@ -42,6 +42,8 @@ pub(crate) struct Bench {
 pub(crate) struct Disk {
     pub(crate) full: AtomicU32,
     pub(crate) io: AtomicU32,
+    /// Counts down, one per turn of the checkpointer.
+    pub(crate) checkpoint: AtomicU32,
     pub(crate) pages_max: AtomicU32,
     pub(crate) nearly_full: AtomicBool,
     pub(crate) commits: AtomicU64,
@@ -55,9 +57,6 @@ impl Faults for Disk {
         while self.stalled.load(Ordering::SeqCst) {
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        let due = |left: &AtomicU32| {
-            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
-        };
         if due(&self.full) {
             Some(Fault::Full)
         } else if due(&self.io) {
@@ -65,6 +64,10 @@ impl Faults for Disk {
         } else {
             None
         }
+    }
+
+    fn at_checkpoint(&self) -> Option<Fault> {
+        due(&self.checkpoint).then_some(Fault::Io)
     }
 
     fn is_nearly_full(&self) -> bool {
@@ -77,6 +80,10 @@ impl Faults for Disk {
             pages => Some(pages),
         }
     }
+}
+
+fn due(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
 }
 
 impl Bench {

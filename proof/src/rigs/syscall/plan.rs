@@ -37,6 +37,7 @@ const BOTH: &[bool] = &[false, true];
 /// From the start of a gateway on a store that was killed to its end.
 pub(super) fn running() -> Vec<Injection> {
     const ROWS: &[Row] = &[
+        ("fsync", 2, &["EIO", "ENOSPC", "EINTR"], BOTH),
         ("fdatasync", 30, &["EIO", "ENOSPC", "EINTR", "lie"], BOTH),
         ("write", 180, &["EIO", "ENOSPC", "EINTR", "short"], BOTH),
         ("ftruncate", 4, &["EIO", "ENOSPC", "EINTR"], BOTH),
@@ -54,6 +55,7 @@ pub(super) fn running() -> Vec<Injection> {
 /// While a store is created.
 pub(super) fn creating() -> Vec<Injection> {
     const ROWS: &[Row] = &[
+        ("fsync", 1, &["EIO", "ENOSPC", "EINTR"], BOTH),
         ("fdatasync", 12, &["EIO", "ENOSPC", "EINTR"], BOTH),
         ("write", 50, &["EIO", "ENOSPC"], BOTH),
         ("write", 50, &["short"], ONCE),
@@ -70,6 +72,7 @@ pub(super) fn creating() -> Vec<Injection> {
 /// Calls that take five seconds.
 pub(super) fn stalling() -> Vec<Injection> {
     const ROWS: &[Row] = &[
+        ("fsync", 1, &["stall"], ONCE),
         ("fdatasync", 30, &["stall"], BOTH),
         ("write", 30, &["stall"], ONCE),
         ("ftruncate", 4, &["stall"], ONCE),

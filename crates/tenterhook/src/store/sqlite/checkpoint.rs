@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 
 use super::queue::Shared;
-use super::schema;
+use super::{Faults, schema};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Pages of WAL after which the work begins: 4 MiB. More at once is less in all, but keeps the disk busy for so long that
@@ -84,13 +84,17 @@ struct State {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: PathBuf, shared: Arc<Shared>) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        path: PathBuf,
+        shared: Arc<Shared>,
+        faults: Option<Arc<dyn Faults>>,
+    ) -> Result<Self, StoreError> {
         let state = Arc::<State>::default();
         let (wake, asked) = sync_channel(1);
         let of_thread = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("checkpointer".to_owned())
-            .spawn(move || run(&path, &shared, &of_thread, &asked))
+            .spawn(move || run(&path, &shared, &of_thread, &asked, faults.as_deref()))
             .map_err(|error| {
                 let message = format!("cannot start the checkpointer: {error}");
                 StoreError::new(StoreErrorKind::Unavailable, message)
@@ -133,7 +137,13 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(path: &std::path::Path, shared: &Shared, state: &State, asked: &Receiver<()>) {
+fn run(
+    path: &std::path::Path,
+    shared: &Shared,
+    state: &State,
+    asked: &Receiver<()>,
+    faults: Option<&dyn Faults>,
+) {
     let mut kept: Option<(u64, Connection)> = None;
     while asked.recv().is_ok() {
         let at_work = state.at_work.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +154,10 @@ fn run(path: &std::path::Path, shared: &Shared, state: &State, asked: &Receiver<
             Some((_, conn)) => Ok(conn),
             None => schema::open_checkpointer(path),
         }
-        .and_then(|conn| passive(&conn).map(|_| conn));
+        .and_then(|conn| match faults.and_then(Faults::at_checkpoint) {
+            Some(fault) => Err(fault.error()),
+            None => passive(&conn).map(|_| conn),
+        });
         match done {
             Ok(conn) => kept = Some((epoch, conn)),
             Err(error) => *state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),

@@ -23,6 +23,7 @@ pub(super) struct Cushion {
     database: Side,
     wal: Side,
     frames: u64,
+    taken_over: u64,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ impl Cushion {
         let bytes = rustix::fs::statvfs(path).map_or(BYTES_MAX, |disk| {
             (disk.f_blocks.saturating_mul(disk.f_frsize) / 32).clamp(BYTES_MIN, BYTES_MAX)
         });
-        Self { bytes, database: Side::of(path), wal: Side::default(), frames: 0 }
+        Self { bytes, database: Side::of(path), wal: Side::default(), frames: 0, taken_over: 0 }
     }
 
     /// The store was opened, with a log that may be a new file.
@@ -53,9 +54,14 @@ impl Cushion {
         (self.database.until, self.wal.until) = (0, 0);
     }
 
-    /// Sets aside what is not yet, for a database of so many pages with so many frames in its log. An error, which is
-    /// `Full`: it cannot be had.
-    pub(super) fn keep(&mut self, pages: u64, frames: u64) -> Result<(), StoreError> {
+    /// Sets aside what is not yet, for a database of so many pages, with so many frames of its log in use and so many
+    /// taken over. An error, which is `Full`: it cannot be had.
+    pub(super) fn keep(&mut self, pages: u64, frames: u64, taken_over: u64) -> Result<(), StoreError> {
+        if taken_over != self.taken_over {
+            // A checkpoint ends with a cut to what the database needs: what was set aside beyond is gone.
+            self.database.until = 0;
+        }
+        self.taken_over = taken_over;
         if frames < self.frames {
             // The log began anew, and may have been cut.
             self.wal.until = 0;
@@ -138,14 +144,20 @@ mod tests {
         std::fs::write(&wal, [1; 4152]).expect("writes");
         let mut cushion = Cushion::new(&path);
         cushion.renew(&path);
-        cushion.keep(2, 1).expect("there is room");
+        cushion.keep(2, 1, 0).expect("there is room");
         for (file, length) in [(&path, 8192), (&wal, 4152)] {
             let metadata = std::fs::metadata(file).expect("is there");
             assert_eq!(metadata.len(), length);
             assert!(metadata.blocks() * 512 >= length + cushion.bytes, "{metadata:?}");
         }
         let until = cushion.database.until;
-        cushion.keep(3, 2).expect("there is room");
+        cushion.keep(3, 2, 0).expect("there is room");
         assert_eq!(cushion.database.until, until, "a page more does not ask again");
+        // As SQLite does it at the end of a checkpoint: what lies beyond the end is cut off, too.
+        let file = OpenOptions::new().write(true).open(&path).expect("opens");
+        file.set_len(8192).expect("cuts");
+        cushion.keep(3, 2, 2).expect("there is room");
+        let blocks = std::fs::metadata(&path).expect("is there").blocks();
+        assert!(blocks * 512 >= 8192 + cushion.bytes, "{blocks}");
     }
 }

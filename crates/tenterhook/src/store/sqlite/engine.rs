@@ -278,8 +278,8 @@ impl Engine {
         Ok(room)
     }
 
-    /// Asked within the transaction, where it takes no lock.
-    fn count_pages(&mut self) -> rusqlite::Result<()> {
+    /// Asked within a transaction where there is one: then it takes no lock.
+    pub(super) fn count_pages(&mut self) -> rusqlite::Result<()> {
         self.pages = self.conn.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
         Ok(())
     }

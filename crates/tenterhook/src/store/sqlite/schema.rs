@@ -125,7 +125,21 @@ pub(super) fn reopen_writer(path: &Path) -> Result<Connection, StoreError> {
             format!("`{}` cannot be put into WAL mode: is it on a local disk?", path.display()),
         ));
     }
+    sync_directory(path)?;
     Ok(conn)
+}
+
+/// Makes the names of the files durable: SQLite tries that itself with the first commit, and goes on where it fails.
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        // Not every file system can do that for a directory.
+        Err(error) if error.kind() != std::io::ErrorKind::InvalidInput => {
+            Err(failed(directory, "sync", &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens a connection that cannot write.

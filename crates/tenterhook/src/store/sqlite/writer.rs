@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
+use super::ballast::Ballast;
 use super::check;
 use super::checkpoint::{self, Checkpointer, Turn, Wal};
 use super::codec::Packed;
@@ -45,6 +46,7 @@ pub(super) struct Writer {
     cushion: Cushion,
     /// When the cushion was looked at last.
     looked: Instant,
+    ballast: Ballast,
     settings: SqliteSettings,
     commons: Commons,
     clock: Arc<dyn Clock>,
@@ -91,6 +93,7 @@ impl Writer {
             guard,
             cushion,
             looked: Instant::now(),
+            ballast: Ballast::default(),
             settings,
             commons,
             clock,
@@ -394,6 +397,7 @@ impl Writer {
             Ok(engine) => {
                 self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
                 self.engine = Some(engine);
+                self.ballast = Ballast::default();
                 self.cushion.renew(&self.settings.path);
                 self.look_for_room();
                 // Nobody knows what was committed just before: let the dispatcher look.
@@ -439,7 +443,7 @@ impl Writer {
             if let Some(fault) = faults.and_then(Faults::at_commit) {
                 return Err(fault.error());
             }
-            engine.conn.execute_batch("COMMIT; DELETE FROM probe;")
+            engine.conn.execute_batch("COMMIT; DELETE FROM probe WHERE id=1;")
         })();
         match tried {
             Ok(()) => self.shared.set_trouble(None),
@@ -463,21 +467,41 @@ impl Writer {
         self.looked = Instant::now();
         let mut wal = checkpoint::look(&engine.conn)?;
         let pages = engine.pages.unsigned_abs();
-        let mut kept = self.cushion.keep(pages, wal.in_use());
+        let mut kept = self.cushion.keep(pages, wal.in_use(), wal.taken_over.unsigned_abs());
         if kept.is_err() && wal.in_use() > 0 {
             // An emptied log needs less.
             let _rest = self.checkpointer.rest();
             wal = checkpoint::passive(&engine.conn)?;
-            kept = self.cushion.keep(pages, wal.in_use());
+            kept = self.cushion.keep(pages, wal.in_use(), wal.taken_over.unsigned_abs());
         }
         if self.settings.faults.as_deref().is_some_and(Faults::is_nearly_full) {
             kept = Err(cushion::full("a test says that the disk is nearly full"));
         }
         engine.short = kept.err();
-        if let Some(short) = &engine.short {
-            self.shared.set_trouble(Some(short.clone()));
+        let tended = self.tend_ballast();
+        if let Some(short) = self.engine.as_ref().and_then(|engine| engine.short.clone()) {
+            self.shared.set_trouble(Some(short));
         }
-        Ok(wal)
+        tended.map(|()| wal)
+    }
+
+    /// Gives the ballast up where there is no room, and takes it in again where there is.
+    fn tend_ballast(&mut self) -> rusqlite::Result<()> {
+        let Some(engine) = self.engine.as_mut() else { return Ok(()) };
+        if let Some(pages) = self.settings.faults.as_deref().and_then(Faults::pages_max) {
+            limit_pages(engine, pages)?;
+        }
+        match self.ballast.tend(&engine.conn, engine.short.is_none()) {
+            Ok(false) => Ok(()),
+            Ok(true) => engine.count_pages(),
+            Err(error)
+                if engine.short.is_none() && error.sqlite_error_code() == Some(ErrorCode::DiskFull) =>
+            {
+                engine.short = Some(judge(&error, "set room aside"));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the WAL over into the database file, or has it taken over. After the callers were answered.
@@ -486,30 +510,33 @@ impl Writer {
             return;
         }
         let kept = self.keep_cushion();
-        let Some(engine) = self.engine.as_ref() else { return };
         let checkpointed = match self.checkpointer.failure() {
             Some(error) => Err(error),
-            None => kept.and_then(|wal| {
-                let is_asked_already =
-                    (0..checkpoint::TAIL_PAGES).contains(&(wal.pages - self.asked_at_pages));
-                match wal.turn() {
-                    Turn::Nobody => Ok(()),
-                    // A long read can keep pages where they are: asking again at once would change nothing.
-                    Turn::Beside if is_asked_already => Ok(()),
-                    Turn::Beside => {
-                        self.asked_at_pages = wal.pages;
-                        self.checkpointer.begin();
-                        Ok(())
-                    }
-                    Turn::Tail if self.checkpointer.is_busy() => Ok(()),
-                    Turn::Tail | Turn::All => {
-                        let _rest = self.checkpointer.rest();
-                        checkpoint::passive(&engine.conn).map(drop)
-                    }
-                }
-            }),
+            None => kept.and_then(|wal| self.take_over(wal)),
         };
         self.after_tidying(checkpointed);
+    }
+
+    fn take_over(&mut self, wal: Wal) -> rusqlite::Result<()> {
+        let is_asked_already = (0..checkpoint::TAIL_PAGES).contains(&(wal.pages - self.asked_at_pages));
+        match wal.turn() {
+            Turn::Nobody => Ok(()),
+            // A long read can keep pages where they are: asking again at once would change nothing.
+            Turn::Beside if is_asked_already => Ok(()),
+            Turn::Beside => {
+                self.asked_at_pages = wal.pages;
+                self.checkpointer.begin();
+                Ok(())
+            }
+            Turn::Tail if self.checkpointer.is_busy() => Ok(()),
+            Turn::Tail | Turn::All => {
+                let Some(engine) = self.engine.as_ref() else { return Ok(()) };
+                let rest = self.checkpointer.rest();
+                checkpoint::passive(&engine.conn)?;
+                drop(rest);
+                self.keep_cushion().map(drop)
+            }
+        }
     }
 
     /// Also an fsync that nobody waited for makes the connection one that cannot be trusted.

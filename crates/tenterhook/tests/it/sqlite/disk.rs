@@ -73,6 +73,37 @@ async fn before_the_disk_is_full_accepts_are_refused_and_everything_else_goes_on
     accept_new(&store, draft("c", "{}", START)).await;
 }
 
+/// The room beyond the ends of the files may be gone: it goes with every checkpoint, and another program may be quicker.
+#[tokio::test]
+async fn settlements_have_pages_of_their_own_when_the_database_cannot_grow() {
+    let bench = Bench::new();
+    let store = bench.open();
+    for n in 0..300 {
+        accept_new(&store, draft(&n.to_string(), "{}", START)).await;
+    }
+    let taken = lease(&store, START, 300).await.leases;
+    assert_eq!(taken.len(), 300);
+    let pages = |conn: Connection| conn.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0));
+    let pages = Connection::open(bench.path()).and_then(pages).expect("pages");
+    bench.disk.pages_max.store(pages, Ordering::SeqCst);
+    bench.disk.nearly_full.store(true, Ordering::SeqCst);
+    assert!(lease(&store, START, 1).await.leases.is_empty());
+    until("not ready before anything failed", || store.ready().is_err()).await;
+    let settlements = taken.iter().map(|lease| {
+        let mut settlement = settlement(lease, Verdict::Complete, START);
+        settlement.reply.excerpt = "x".repeat(500);
+        settlement
+    });
+    store.settle(settlements.collect()).await.expect("settles");
+    assert_eq!(store.recount().await.expect("recounts").delivered, 300);
+    let refused = accept(&store, draft("more", "{}", START)).await.expect_err("pages for settlements only");
+    assert_eq!(refused.kind, StoreErrorKind::Full);
+    bench.disk.pages_max.store(u32::MAX - 1, Ordering::SeqCst);
+    bench.disk.nearly_full.store(false, Ordering::SeqCst);
+    until("ready again without a restart or a call", || store.ready().is_ok()).await;
+    accept_new(&store, draft("more", "{}", START)).await;
+}
+
 /// SQLite's locks are the process's: they are gone when it closes any handle of the file. Without them, whoever else
 /// opens the database and closes it takes himself for the last one, and removes the log.
 #[cfg(target_os = "linux")]
@@ -135,6 +166,25 @@ async fn after_an_io_error_the_store_is_opened_anew_before_the_next_accept() {
     assert!(store.fatal().borrow().is_none());
     let wal = std::fs::metadata(format!("{}-wal", bench.path().display())).expect("a WAL").len();
     assert!(wal < 256 * 1024, "opening anew checkpoints");
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_the_checkpointer_opens_the_store_anew_before_the_next_accept() {
+    let bench = Bench::new();
+    let store = bench.open();
+    bench.disk.checkpoint.store(1, Ordering::SeqCst);
+    let mut accepted = 0;
+    while bench.disk.checkpoint.load(Ordering::SeqCst) > 0 {
+        accept_new(&store, draft(&accepted.to_string(), noise(256 * 1024), START)).await;
+        accepted += 1;
+        assert!(accepted < 100, "25 MiB of log, and no checkpoint");
+    }
+    // The fault is counted a moment before it is noted.
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    accept_new(&store, draft("after", "{}", START)).await;
+    let wal = std::fs::metadata(format!("{}-wal", bench.path().display())).expect("a WAL").len();
+    assert!(wal < 1024 * 1024, "opening anew checkpoints 4 MiB, and there are {wal} bytes");
+    assert_eq!(store.recount().await.expect("recounts").events.accepted, accepted + 1);
 }
 
 #[tokio::test]
