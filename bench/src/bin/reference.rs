@@ -64,7 +64,7 @@ struct Bound {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = if args.workers == 0 { cores.saturating_sub(1).max(1) } else { args.workers };
+    let workers = if args.workers == 0 { cores } else { args.workers };
     let router = match args.kind {
         Kind::Bare => Router::new().fallback(post(bare)),
         Kind::Bound { file, secret_env } => {

@@ -101,7 +101,7 @@ pub struct ServerSettings {
     pub rate_per_address: Option<crate::policy::limit::RatePolicy>,
     /// How long a stop waits for requests and attempts in flight.
     pub grace: Duration,
-    /// Worker threads; 0: one less than there are cores, at least one.
+    /// Worker threads; 0: one for each core.
     pub workers: u32,
     /// Log format and filter.
     pub log: LogSettings,

@@ -5,6 +5,7 @@
 //! again, something falls due, or the lanes were replaced. A lane that must not try (full, open, paused) is not leased
 //! for, so waiting costs no attempts.
 
+mod ahead;
 mod attempt;
 pub mod lane;
 
@@ -95,7 +96,7 @@ impl Dispatcher {
     /// Puts these destinations in place of the present ones. A lane that stays keeps its breaker, its pauses and what is
     /// under way; one that goes leases no more, and what is under way ends as it would have.
     pub fn set_destinations(
-        &self,
+        self: &Arc<Self>,
         destinations: BTreeMap<DestinationName, (Arc<dyn Destination>, LanePolicy)>,
     ) {
         let now = self.clock.now();
@@ -111,12 +112,13 @@ impl Dispatcher {
             };
             next.insert(name, lane);
         }
-        for gone in lanes.values() {
-            gone.take_back();
-        }
+        let unwanted: Vec<_> = lanes.values().flat_map(|gone| gone.close()).collect();
         self.store.stand_by(next.values().map(|lane| lane.standby()).collect());
         *lanes = next;
+        let stay: Vec<_> = lanes.values().cloned().collect();
         drop(lanes);
+        self.give_back(unwanted, "the destination was removed from the config");
+        stay.iter().for_each(|lane| self.go_on(lane));
         self.changed.notify_one();
     }
 
@@ -197,14 +199,12 @@ impl Dispatcher {
 
     /// At the end: nothing more is lent, and what was handed out already waits for the next start.
     async fn return_handed(self: &Arc<Self>, handed: Option<UnboundedReceiver<Lease>>) {
-        for lane in self.by_name().values() {
-            lane.take_back();
-        }
-        let Some(mut handed) = handed else { return };
-        handed.close();
-        let mut leases = Vec::new();
-        while let Some(lease) = handed.recv().await {
-            leases.push(lease);
+        let mut leases: Vec<_> = self.by_name().values().flat_map(|lane| lane.close()).collect();
+        if let Some(mut handed) = handed {
+            handed.close();
+            while let Some(lease) = handed.recv().await {
+                leases.push(lease);
+            }
         }
         if !leases.is_empty() {
             attempt::give_back(self, leases, "the gateway is stopping").await;
@@ -245,7 +245,9 @@ impl Dispatcher {
             self.by_name().values().for_each(|lane| lane.take_back());
             return Vec::new();
         }
-        let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.in_flight_bytes.load(Ordering::SeqCst));
+        let ahead: u64 = self.by_name().values().map(|lane| lane.ahead_bytes()).sum();
+        let in_memory = self.in_flight_bytes.load(Ordering::SeqCst) + ahead;
+        let room = IN_FLIGHT_BYTES_MAX.saturating_sub(in_memory);
         let mut lanes = Vec::new();
         for lane in self.by_name().values() {
             match lane.wish(now) {
@@ -274,26 +276,43 @@ impl Dispatcher {
         for (name, leases) in by_lane {
             let Some(lane) = self.by_name().get(&name).cloned() else {
                 // The lane was replaced away while its leases were taken.
-                let dispatcher = Arc::clone(self);
-                let why = "the destination was removed from the config";
-                self.start(async move { attempt::give_back(&dispatcher, leases, why).await });
+                self.give_back(leases, "the destination was removed from the config");
                 continue;
             };
             for batch in lane.begin(leases, now) {
-                let mut slot = Slot::take(self, &lane, batch.bytes());
-                self.start(async move { attempt::attempt(&mut slot, batch).await });
+                self.spawn_batch(&lane, batch);
             }
+            self.go_on(&lane);
         }
         self.show_breakers();
+    }
+
+    /// Starts what waits for a place in a lane and has one now.
+    fn go_on(self: &Arc<Self>, lane: &Arc<Lane>) {
+        self.give_back(lane.unwanted(self.clock.now()), "the destination takes no more for now");
+        while let Some(batch) = lane.next() {
+            self.spawn_batch(lane, batch);
+        }
+    }
+
+    fn spawn_batch(self: &Arc<Self>, lane: &Arc<Lane>, batch: lane::Batch) {
+        let mut slot = Slot::take(self, lane, batch.bytes());
+        self.start(async move { attempt::attempt(&mut slot, batch).await });
+    }
+
+    fn give_back(self: &Arc<Self>, leases: Vec<Lease>, why: &'static str) {
+        if !leases.is_empty() {
+            let dispatcher = Arc::clone(self);
+            self.start(async move { attempt::give_back(&dispatcher, leases, why).await });
+        }
     }
 
     /// Starts the attempt of a lease that the store took by itself.
     fn spawn_handed(self: &Arc<Self>, lease: Lease) {
         let lane = self.by_name().get(&lease.delivery.destination).cloned();
         let Some(lane) = lane else { return self.spawn(vec![lease]) };
-        let batch = lane.begin_handed(lease);
-        let mut slot = Slot::take(self, &lane, batch.bytes());
-        self.start(async move { attempt::attempt(&mut slot, batch).await });
+        lane.take_handed(lease);
+        self.go_on(&lane);
     }
 
     fn look(&self, look: lane::Look) {
@@ -362,6 +381,7 @@ impl Slot {
     fn answered(&mut self) {
         if let Some(look) = self.lane.answered() {
             self.has_left = true;
+            self.dispatcher.go_on(&self.lane);
             self.dispatcher.look(look);
         }
     }
@@ -371,6 +391,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let look = self.lane.end(self.bytes, self.has_left);
         let before = self.dispatcher.in_flight_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.dispatcher.go_on(&self.lane);
         self.dispatcher.look(lane::Look(look.0 || before >= IN_FLIGHT_BYTES_MAX));
     }
 }

@@ -3,4 +3,5 @@
 pub mod client;
 pub mod guard;
 pub mod listener;
+mod plain;
 pub mod tls;

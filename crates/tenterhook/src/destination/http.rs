@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::{Client, Url};
+use reqwest::Url;
 use tenterhook_verify::{Request, Secret, Verifier};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -29,7 +29,7 @@ pub(crate) use self::signing::Signer;
 use super::answer::{self, ANSWER_BYTES_MAX, Masks, RESULT_BYTES_MAX};
 use super::{CheckError, Destination};
 use crate::model::{Clock, FailureKind, Message, Outcome, Reply, SourceName};
-use crate::net::client::{ClientError, ClientPlan, ClientSettings};
+use crate::net::client::{Client, ClientError, ClientPlan, ClientSettings};
 use crate::net::guard::{Guard, GuardError, Names, SystemNames};
 
 /// Everything an HTTP destination needs, checked.
@@ -187,7 +187,7 @@ impl HttpDestination {
     ) -> Result<Answer, NoAnswer> {
         let client = self.client.load_full();
         let deadline = started + self.settings.timeout;
-        let answer = exchange(&client, &self.url, (headers, body), deadline, answer_bytes_max).await?;
+        let answer = exchange(&client, (headers, body), deadline, answer_bytes_max).await?;
         if let Rest::Broken(_) = answer.rest {
             self.forget_connections(&client);
         }

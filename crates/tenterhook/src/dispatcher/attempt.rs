@@ -30,6 +30,7 @@ pub(super) async fn attempt(slot: &mut Slot, batch: Batch) {
     let now = dispatcher.clock.now();
     let replies = complete(delivered, messages.len(), now.since(started_at));
 
+    lane.learn(now.since(started_at));
     lane.record(&replies, probe, now, &mut dispatcher.rng());
     let settlements: Vec<_> = leases
         .iter()

@@ -1,9 +1,11 @@
-//! One destination's lane: its concurrency, rate and breaker decide how many leases it may take now.
+//! One destination's lane: its concurrency, rate and breaker decide how many leases it may take now. A lane whose
+//! receiver is quick and well takes some ahead, so that none of its places waits for the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::LanePolicy;
+use super::ahead::{self, Ahead};
 use crate::destination::Destination;
 use crate::model::{BreakerState, DeliveryId, DestinationName, LaneView, Lease, Outcome, Reply, Timestamp};
 use crate::policy::backoff::delay_after;
@@ -40,6 +42,10 @@ struct State {
     settling: u32,
     /// Room that is lent to the store, or whose lease is on its way from there.
     lent: u32,
+    /// Leases that wait for a place.
+    ahead: Ahead,
+    /// It takes no more leases: its destination is gone, or the gateway stops.
+    closed: bool,
     standby: Arc<Standby>,
     /// The store had nothing more for it when it was asked last: what comes now may be leased at its accept.
     drained: bool,
@@ -104,6 +110,8 @@ impl Lane {
             standby: standby(&name, &policy),
             settling: 0,
             lent: 0,
+            ahead: Ahead::default(),
+            closed: false,
             drained: false,
             destination,
             breaker: Breaker::new(policy.breaker),
@@ -159,10 +167,44 @@ impl Lane {
         let mut state = self.lock();
         if state.may_lend() {
             state.drained = true;
-            let used = state.in_flight + state.lent;
-            let free = state.policy.concurrency.max(1).saturating_sub(used);
+            let free = state.free();
             state.lend(free);
         }
+    }
+
+    /// Takes no more leases, and hands over those that wait for a place.
+    pub fn close(&self) -> Vec<Lease> {
+        let mut state = self.lock();
+        state.closed = true;
+        state.take_back();
+        state.ahead.drain()
+    }
+
+    /// The leases that no place is waited for any more: all once there is a doubt about the receiver, else those that
+    /// would end before an attempt has to.
+    pub fn unwanted(&self, now: Timestamp) -> Vec<Lease> {
+        let mut state = self.lock();
+        if state.is_in_doubt() {
+            return state.ahead.drain();
+        }
+        let timeout = state.policy.timeout;
+        state.ahead.drain_late(now.plus(timeout))
+    }
+
+    /// The next lease that waits and has a place now.
+    pub fn next(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        if state.is_in_doubt() || state.in_flight >= state.width() {
+            return None;
+        }
+        let lease = state.ahead.pop()?;
+        Some(state.batch(vec![lease], false))
+    }
+
+    /// Bodies of the leases that wait for a place, in bytes.
+    #[must_use]
+    pub fn ahead_bytes(&self) -> u64 {
+        self.lock().ahead.bytes()
     }
 
     /// How many leases it may take now. Lends nothing while it asks: what is due already goes first.
@@ -172,9 +214,8 @@ impl Lane {
         if let Some(until) = state.paused_until.filter(|until| *until > now) {
             return Wish::NotBefore(until);
         }
-        let width = if state.alarm.is_some() { 1 } else { state.policy.concurrency.max(1) };
-        let free = width.saturating_sub(state.in_flight + state.lent);
-        if free == 0 || state.in_flight_bytes >= LANE_BYTES_MAX {
+        let free = state.free();
+        if free == 0 || state.closed || state.bytes() >= LANE_BYTES_MAX || state.has_enough() {
             return Wish::Nothing;
         }
         let (attempts, probe) = match state.breaker.permits(now) {
@@ -198,50 +239,47 @@ impl Lane {
         })
     }
 
-    /// Counts leases that were taken as under way, as the attempts they make.
+    /// Counts leases that were taken as under way, as the attempts they make; those for which there is no place yet
+    /// wait for [`Self::next`].
     pub fn begin(&self, leases: Vec<Lease>, now: Timestamp) -> Vec<Batch> {
         let mut state = self.lock();
         let taken = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        let since = state.since_least_urgent;
         state.since_least_urgent = (state.since_least_urgent % FAIRNESS + taken % FAIRNESS) % FAIRNESS;
         let probe = state.breaker.permits(now) == Permits::Probe;
         if probe {
             state.breaker.probing(now);
             state.probed = leases.first().map(|lease| lease.delivery.clone());
         }
+        if !state.is_in_doubt() {
+            ahead::spread(leases, since, FAIRNESS).into_iter().for_each(|lease| state.ahead.push(lease));
+            return Vec::new();
+        }
         let size = state.policy.batch_max.max(1) as usize;
         let mut batches = Vec::new();
         let mut leases = leases.into_iter().peekable();
         while leases.peek().is_some() {
             let batch: Vec<Lease> = leases.by_ref().take(size).collect();
-            state.in_flight += 1;
-            state.in_flight_bytes += bytes(&batch);
             if let Some(rate) = &mut state.rate {
                 // The wish was within the rate: this takes what it found.
                 let _ = rate.try_take(1, now);
             }
-            batches.push(Batch {
-                destination: Arc::clone(&state.destination),
-                policy: state.policy.clone(),
-                leases: batch,
-                probe: probe && batches.is_empty(),
-            });
+            let is_probe = probe && batches.is_empty();
+            batches.push(state.batch(batch, is_probe));
         }
         batches
     }
 
-    /// Counts a lease that the store handed out as under way.
-    pub fn begin_handed(&self, lease: Lease) -> Batch {
+    /// Puts a lease that the store handed out behind those that wait for a place.
+    pub fn take_handed(&self, lease: Lease) {
         let mut state = self.lock();
         state.lent = state.lent.saturating_sub(1);
-        state.in_flight += 1;
-        let leases = vec![lease];
-        state.in_flight_bytes += bytes(&leases);
-        Batch {
-            destination: Arc::clone(&state.destination),
-            policy: state.policy.clone(),
-            leases,
-            probe: false,
-        }
+        state.ahead.push(lease);
+    }
+
+    /// An attempt took so long.
+    pub fn learn(&self, took: Duration) {
+        self.lock().ahead.learn(took);
     }
 
     /// What an attempt says about the receiver: moves breaker and pauses.
@@ -293,7 +331,7 @@ impl Lane {
     pub fn end(&self, bytes: u64, has_left: bool) -> Look {
         let mut state = self.lock();
         // Room for bodies may be what the next one waits for.
-        let was_full = state.in_flight_bytes >= LANE_BYTES_MAX;
+        let was_full = state.bytes() >= LANE_BYTES_MAX;
         state.in_flight_bytes = state.in_flight_bytes.saturating_sub(bytes);
         if has_left {
             state.settling = state.settling.saturating_sub(1);
@@ -343,24 +381,63 @@ fn standby(name: &DestinationName, policy: &LanePolicy) -> Arc<Standby> {
 }
 
 impl State {
-    /// Whether every attempt is as welcome as any other: no rate, no batches, no doubt about the receiver.
+    /// Whether an attempt is not as welcome as any other: a rate, batches, or a doubt about the receiver.
+    fn is_in_doubt(&self) -> bool {
+        self.closed
+            || self.rate.is_some()
+            || self.policy.batch_max > 1
+            || self.breaker.state() != BreakerState::Closed
+            || self.alarm.is_some()
+            || self.paused_until.is_some()
+    }
+
     fn may_lend(&self) -> bool {
-        self.rate.is_none()
-            && self.policy.batch_max <= 1
-            && self.breaker.state() == BreakerState::Closed
-            && self.alarm.is_none()
-            && self.paused_until.is_none()
-            && self.in_flight_bytes < LANE_BYTES_MAX
+        !self.is_in_doubt() && self.bytes() < LANE_BYTES_MAX
+    }
+
+    fn bytes(&self) -> u64 {
+        self.in_flight_bytes + self.ahead.bytes()
+    }
+
+    /// Attempts at the same time.
+    fn width(&self) -> u32 {
+        if self.alarm.is_some() { 1 } else { self.policy.concurrency.max(1) }
+    }
+
+    /// How many leases may wait for a place.
+    fn ahead_max(&self) -> u32 {
+        if self.is_in_doubt() { 0 } else { self.ahead.max(self.width()) }
+    }
+
+    /// How many more leases it may have.
+    fn free(&self) -> u32 {
+        (self.width() + self.ahead_max()).saturating_sub(self.in_flight + self.coming())
+    }
+
+    /// Leases that wait for a place, or are on their way.
+    fn coming(&self) -> u32 {
+        self.lent + self.ahead.len()
+    }
+
+    /// Whether it is not worth asking yet: many are asked for at once.
+    fn has_enough(&self) -> bool {
+        self.coming() > self.ahead_max() / 2
+    }
+
+    fn batch(&mut self, leases: Vec<Lease>, probe: bool) -> Batch {
+        self.in_flight += 1;
+        self.in_flight_bytes += bytes(&leases);
+        Batch { destination: Arc::clone(&self.destination), policy: self.policy.clone(), leases, probe }
     }
 
     /// A place is free: lent on where the lane lends, or somebody has to look for what takes it.
     fn leave(&mut self) -> Look {
         self.in_flight = self.in_flight.saturating_sub(1);
         let lends = self.drained && self.may_lend();
-        if lends && self.in_flight + self.lent < self.policy.concurrency {
+        if lends && self.free() > 0 {
             self.lend(1);
         }
-        Look(!lends)
+        Look(!lends && !self.has_enough())
     }
 
     fn lend(&mut self, attempts: u32) {

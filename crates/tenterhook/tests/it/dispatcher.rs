@@ -1,5 +1,6 @@
 //! The dispatcher under paused time: the real loop, the memory store, scripted destinations.
 
+mod ahead;
 mod breaker;
 mod delivery;
 mod outage;

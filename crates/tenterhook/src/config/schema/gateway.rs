@@ -61,7 +61,7 @@ pub(in super::super) const SERVER: &[Key] = &[
     Key::new(
         "workers",
         Kind::Integer { min: 0, max: 1024 },
-        "Worker threads; 0: one less than there are cores, at least one. Read at start only.",
+        "Worker threads; 0: one for each core. Read at start only.",
     )
     .default("0"),
     Key::new("log", Kind::Table(LOG), "Structured logs, on standard error. Read at start only."),

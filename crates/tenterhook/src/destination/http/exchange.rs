@@ -1,18 +1,17 @@
 //! One request and its answer, or what came instead, read within its bounds. Knows what of an answer can be believed;
 //! knows nothing of events.
 
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap};
-use http::{StatusCode, Version};
-use reqwest::{Client, Response, Url};
+use http::{Response, StatusCode, Version};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::destination::answer;
 use crate::model::{FailureKind, Outcome, Timestamp};
-use crate::net::client::causes;
+use crate::net::client::{AnswerBody, Client, RequestError};
 use crate::net::guard::GuardError;
 
 /// The longest wait that is believed; what asks for more is read as this.
@@ -54,35 +53,35 @@ impl NoAnswer {
 /// Sends one POST and reads the answer, until `deadline` and up to `answer_bytes_max`.
 pub(super) async fn exchange(
     client: &Client,
-    url: &Url,
     (headers, body): (HeaderMap, Bytes),
     deadline: Instant,
     answer_bytes_max: usize,
 ) -> Result<Answer, NoAnswer> {
-    let request = client.post(url.clone()).headers(headers).body(body).send();
-    let mut response = match timeout_at(deadline, request).await {
+    let mut response = match timeout_at(deadline, client.post(headers, body)).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(no_answer(error)),
+        Ok(Err(error)) => return Err(no_answer(&error)),
         Err(_) => return Err(NoAnswer::failed(FailureKind::Timeout, "no answer in time")),
     };
     let framing = malformed(&response).map(|what| Rest::Broken(what.to_owned()));
     let mut body = BytesMut::new();
     let rest = match framing {
         Some(broken) => broken,
-        None => read(&mut response, &mut body, deadline, answer_bytes_max).await,
+        None => read(response.body_mut(), &mut body, deadline, answer_bytes_max).await,
     };
     let headers = std::mem::take(response.headers_mut());
     Ok(Answer { status: response.status(), headers, body: body.freeze(), rest })
 }
 
 /// Reads the body. Whoever gets anything but [`Rest::Whole`] drops the response, and with it the connection.
-async fn read(response: &mut Response, body: &mut BytesMut, deadline: Instant, bytes_max: usize) -> Rest {
+async fn read(answer: &mut AnswerBody, body: &mut BytesMut, deadline: Instant, bytes_max: usize) -> Rest {
     loop {
-        match timeout_at(deadline, response.chunk()).await {
+        match timeout_at(deadline, answer.frame()).await {
             Err(_) => return Rest::Late,
-            Ok(Err(error)) => return Rest::Broken(causes(&error)),
-            Ok(Ok(None)) => return Rest::Whole,
-            Ok(Ok(Some(chunk))) => {
+            Ok(Some(Err(error))) => return Rest::Broken(error.causes()),
+            Ok(None) => return Rest::Whole,
+            Ok(Some(Ok(frame))) => {
+                // Trailers say nothing that anybody here listens to.
+                let Ok(chunk) = frame.into_data() else { continue };
                 let room = bytes_max - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 if chunk.len() > room {
@@ -95,7 +94,7 @@ async fn read(response: &mut Response, body: &mut BytesMut, deadline: Instant, b
 
 /// What the HTTP library lets pass although no honest server sends it: two statements about where the answer ends, one
 /// of which would be believed by somebody else.
-fn malformed(response: &Response) -> Option<&'static str> {
+fn malformed(response: &Response<AnswerBody>) -> Option<&'static str> {
     let headers = response.headers();
     let length = headers.contains_key(header::CONTENT_LENGTH);
     let encoding = headers.contains_key(header::TRANSFER_ENCODING);
@@ -111,9 +110,8 @@ fn malformed(response: &Response) -> Option<&'static str> {
     }
 }
 
-fn no_answer(error: reqwest::Error) -> NoAnswer {
-    let error = error.without_url();
-    if let Some(refused) = cause::<GuardError>(&error) {
+fn no_answer(error: &RequestError) -> NoAnswer {
+    if let Some(refused) = error.cause::<GuardError>() {
         return match refused {
             GuardError::Private { .. } => NoAnswer {
                 outcome: Outcome::NotTried,
@@ -122,35 +120,22 @@ fn no_answer(error: reqwest::Error) -> NoAnswer {
             GuardError::Unknown { .. } => NoAnswer::failed(FailureKind::Connect, refused.to_string()),
         };
     }
-    let text = causes(&error);
+    let text = error.causes();
     if error.is_connect() {
         return NoAnswer::failed(FailureKind::Connect, text);
     }
-    match cause::<hyper::Error>(&error) {
+    match error.cause::<hyper::Error>() {
         Some(broken) if broken.is_parse() || broken.is_parse_status() || broken.is_parse_too_large() => {
             NoAnswer::failed(FailureKind::Protocol, text)
         }
-        _ if is_http2_protocol(&error) => NoAnswer::failed(FailureKind::Protocol, text),
+        Some(broken) if is_http2_protocol(broken, &text) => NoAnswer::failed(FailureKind::Protocol, text),
         _ => NoAnswer::failed(FailureKind::Connect, text),
     }
 }
 
 /// hyper does not say of an HTTP/2 connection what broke; only its text tells a broken answer from a lost connection.
-fn is_http2_protocol(error: &reqwest::Error) -> bool {
-    cause::<hyper::Error>(error).is_some_and(|error| error.to_string().contains("http2 error"))
-        && !causes(error).contains("connection")
-}
-
-/// The first cause of that type.
-fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
-    let mut next = error.source();
-    while let Some(found) = next {
-        if let Some(wanted) = found.downcast_ref::<E>() {
-            return Some(wanted);
-        }
-        next = found.source();
-    }
-    None
+fn is_http2_protocol(error: &hyper::Error, causes: &str) -> bool {
+    error.to_string().contains("http2 error") && !causes.contains("connection")
 }
 
 impl Answer {
