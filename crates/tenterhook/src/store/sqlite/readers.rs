@@ -1,12 +1,12 @@
 //! Connections that only read, for lists, details and bodies. Each read has a deadline, for a long one keeps the WAL
 //! from being used again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::Semaphore;
 
 use super::engine::judge;
@@ -30,7 +30,8 @@ impl Readers {
         Self { path, shared, permits: Semaphore::new(at_once as usize), at_once, idle: Arc::default() }
     }
 
-    /// Runs `read` beside the runtime's threads, for `deadline` at most.
+    /// Runs `read` beside the runtime's threads, for `deadline` at most. There, too, its connection is opened: where the
+    /// locks cannot be had that takes seconds.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         deadline: Duration,
@@ -38,45 +39,33 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| closed())?;
         let epoch = self.shared.epoch.load(Ordering::SeqCst);
-        let conn = self.connect(epoch)?;
-        let interrupt = conn.get_interrupt_handle();
-        let idle = Arc::clone(&self.idle);
+        let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
+        let progress = Arc::new(Mutex::new(Progress::Opening));
+        let reading = Arc::clone(&progress);
         let mut task = tokio::task::spawn_blocking(move || {
+            let conn = connect(&path, &idle, epoch).map_err(|error| judge(&error, "open for reading"))?;
+            if !reading.lock().unwrap_or_else(PoisonError::into_inner).begin(&conn) {
+                return Err(too_long(deadline));
+            }
             let outcome = read(&conn);
             // After an error the connection may be in the middle of something: a new one is cheap.
             if outcome.is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push((epoch, conn));
             }
-            outcome
+            outcome.map_err(|error| match error.sqlite_error_code() {
+                Some(ErrorCode::OperationInterrupted) => too_long(deadline),
+                _ => judge(&error, "read"),
+            })
         });
         let joined = match tokio::time::timeout(deadline, &mut task).await {
             Ok(joined) => joined,
             Err(_) => {
-                interrupt.interrupt();
+                progress.lock().unwrap_or_else(PoisonError::into_inner).end();
                 task.await
             }
         };
         drop(permit);
-        match joined {
-            Ok(outcome) => outcome.map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::OperationInterrupted) => StoreError::new(
-                    StoreErrorKind::Unavailable,
-                    format!("a read took longer than {} s: narrow it", deadline.as_secs()),
-                ),
-                _ => judge(&error, "read"),
-            }),
-            Err(_) => Err(StoreError::new(StoreErrorKind::Unavailable, "a read was cut off")),
-        }
-    }
-
-    fn connect(&self, epoch: u64) -> Result<Connection, StoreError> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(of, _)| *of == epoch);
-        if let Some((_, conn)) = idle.pop() {
-            return Ok(conn);
-        }
-        drop(idle);
-        schema::open_reader(&self.path).map_err(|error| judge(&error, "open for reading"))
+        joined.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable, "a read was cut off")))
     }
 
     /// No more reads; waits for those under way and closes every connection.
@@ -88,4 +77,43 @@ impl Readers {
         self.permits.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// How far a read is, for whoever breaks it off.
+enum Progress {
+    Opening,
+    Reading(InterruptHandle),
+    BrokenOff,
+}
+
+impl Progress {
+    /// Whether it is still wanted.
+    fn begin(&mut self, conn: &Connection) -> bool {
+        if matches!(self, Self::BrokenOff) {
+            return false;
+        }
+        *self = Self::Reading(conn.get_interrupt_handle());
+        true
+    }
+
+    fn end(&mut self) {
+        if let Self::Reading(interrupt) = self {
+            interrupt.interrupt();
+        }
+        *self = Self::BrokenOff;
+    }
+}
+
+fn connect(path: &Path, idle: &Mutex<Vec<(u64, Connection)>>, epoch: u64) -> rusqlite::Result<Connection> {
+    let kept = {
+        let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(of, _)| *of == epoch);
+        idle.pop()
+    };
+    kept.map_or_else(|| schema::open_reader(path), |(_, conn)| Ok(conn))
+}
+
+fn too_long(deadline: Duration) -> StoreError {
+    let message = format!("a read took longer than {} s: narrow it", deadline.as_secs());
+    StoreError::new(StoreErrorKind::Unavailable, message)
 }
