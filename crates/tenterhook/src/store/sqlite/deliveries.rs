@@ -14,9 +14,10 @@ use crate::model::{DeliveryId, DestinationName, EventId, SourceName, Timestamp};
 use crate::store::selection::Candidate;
 use crate::store::{AttemptRecord, Change, DeliveryDetail, DeliverySummary, Page, Selection};
 
+/// A delivery whose event is gone, as with a damaged page, is shown, too: it is a dead letter that somebody has to see.
 const COLUMNS: &str =
     "d.event,d.dest,d.state,d.prio,d.at,d.attempts,d.base,d.budget,d.held,d.hold,d.redriven,
-    d.reason,d.ordh,d.line,d.ord,e.source,e.type,e.received";
+    d.reason,d.ordh,d.line,d.ord,coalesce(e.source,-1),coalesce(e.type,''),e.received";
 
 /// A delivery with what a selection looks at.
 struct Found {
@@ -222,7 +223,7 @@ impl Scan<'_> {
             if self.filters[0] == codec::DEAD { ("INDEXED BY dead", "d.state=3 AND") } else { ("", "") };
         let direction = if order == Order::OldestFirst { "ASC" } else { "DESC" };
         let mut statement = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM delivery d {index} CROSS JOIN event e ON e.id=d.event
+            "SELECT {COLUMNS} FROM delivery d {index} LEFT JOIN event e ON e.id=d.event
              WHERE {only} d.event>=?1 AND d.event<=?2 ORDER BY d.event {direction}"
         ))?;
         let mut rows = statement.query([low, high])?;
@@ -267,13 +268,15 @@ impl Scan<'_> {
         let names = self.names;
         let name = self.known.entry(dest).or_insert_with(|| names.text(dest).parse().ok());
         let Some(destination) = name.clone() else { return Ok(None) };
+        let event = EventId::from_raw(row.get(0)?);
+        let received = row.get::<_, Option<i64>>(17)?.map(Timestamp::from_millis);
         let found = Found {
-            id: DeliveryId { event: EventId::from_raw(row.get(0)?), destination },
+            id: DeliveryId { event, destination },
             row: Row::read(row)?,
             ordering_key: row.get_ref(14)?.as_bytes_or_null()?.map(|bytes| codec::lossy(bytes).into_owned()),
             source: source_name(names, row.get(15)?)?,
             event_type: codec::lossy(row.get_ref(16)?.as_bytes()?).into_owned(),
-            received_at: Timestamp::from_millis(row.get(17)?),
+            received_at: received.unwrap_or_else(|| event.time()),
         };
         Ok(Some(found).filter(|found| {
             self.selection.selects(&Candidate {

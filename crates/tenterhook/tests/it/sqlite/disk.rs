@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use rusqlite::Connection;
 use tenterhook::model::{Accepted, DeadReason, DeliveryState, Verdict};
-use tenterhook::store::{AuditEntry, Change, Retention, Selection, Store, StoreErrorKind};
+use tenterhook::store::{AuditEntry, Change, DeliveryQuery, Retention, Selection, Store, StoreErrorKind};
 
 use super::{Bench, DAY, START, accept, accept_new, digest, draft, lease, settlement, until};
 
@@ -237,6 +237,26 @@ async fn rotten_bytes_are_dead_and_the_rest_flows() {
     let ledger = store.stats(START).await.expect("stats").ledger;
     assert_eq!((ledger.dead, ledger.leased, ledger.is_balanced()), (7, 1, true));
     assert_eq!(store.recount().await.expect("recounts"), ledger);
+}
+
+#[tokio::test]
+async fn a_dead_letter_without_its_event_is_listed() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let lost = accept_new(&store, draft("a", "{}", START)).await;
+    let kept = accept_new(&store, draft("b", "{}", START)).await;
+    store.close().await.expect("closes");
+    let conn = Connection::open(bench.path()).expect("opens");
+    assert_eq!(conn.execute("DELETE FROM event WHERE id=?1", [lost.raw()]).expect("spoils"), 1);
+    drop(conn);
+    let store = bench.open();
+    let leased = lease(&store, START, 10).await;
+    assert_eq!(leased.leases.iter().map(|lease| lease.message.id).collect::<Vec<_>>(), [kept]);
+    let selection = Selection { state: Some(DeliveryState::Dead), limit: 10, ..Selection::default() };
+    let query = DeliveryQuery { selection, after: None };
+    let page = store.deliveries(query).await.expect("a page");
+    let dead: Vec<_> = page.items.iter().map(|it| (it.id.event, it.dead_reason)).collect();
+    assert_eq!(dead, [(lost, Some(DeadReason::Corrupt))]);
 }
 
 #[tokio::test]
