@@ -78,6 +78,8 @@ pub(crate) struct Match {
     pub(crate) secret_index: Option<usize>,
     pub(crate) signed_at: Option<SystemTime>,
     pub(crate) content_sha256: [u8; 32],
+    /// The signature covers the body and nothing else.
+    pub(crate) content_is_body: bool,
 }
 
 impl Scheme {
@@ -199,7 +201,7 @@ impl Scheme {
         match &*self.family {
             Family::Unsigned => {
                 let content_sha256 = content::Content::whole(request.body).sha256();
-                Ok(Match { secret_index: None, signed_at: None, content_sha256 })
+                Ok(Match { secret_index: None, signed_at: None, content_sha256, content_is_body: true })
             }
             Family::Signed(scheme) => scheme.verify(request, keys, tolerance, now, facts),
             Family::Token(scheme) => scheme.verify(request, keys, now, facts),

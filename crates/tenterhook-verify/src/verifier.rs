@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
+use crate::scheme::content::Content;
 use crate::scheme::{Key, Keys, Match};
 use crate::{Request, Scheme, Secret, SignError, SpecError, VerifyError};
 
@@ -66,8 +67,8 @@ impl Verifier {
     /// in constant time; fails closed.
     pub fn verify<'r>(&self, request: &Request<'r>, now: SystemTime) -> Result<Verified<'r>, VerifyError> {
         let found = self.scheme.verify(request, &self.keys(), self.tolerance, now, &mut Facts::off())?;
-        let Match { secret_index, signed_at, content_sha256 } = found;
-        Ok(Verified { request: *request, secret_index, signed_at, content_sha256 })
+        let Match { secret_index, signed_at, content_sha256, content_is_body } = found;
+        Ok(Verified { request: *request, secret_index, signed_at, content_sha256, content_is_body })
     }
 
     /// The headers that make `request` verify: the mirror of [`Verifier::verify`], with the first live secret. `id` is
@@ -117,6 +118,7 @@ pub struct Verified<'r> {
     secret_index: Option<usize>,
     signed_at: Option<SystemTime>,
     content_sha256: [u8; 32],
+    content_is_body: bool,
 }
 
 impl<'r> Verified<'r> {
@@ -142,6 +144,12 @@ impl<'r> Verified<'r> {
     #[must_use]
     pub fn content_sha256(&self) -> [u8; 32] {
         self.content_sha256
+    }
+
+    /// SHA-256 of the body; where the signature covers the body and nothing else, it is at hand already.
+    #[must_use]
+    pub fn body_sha256(&self) -> [u8; 32] {
+        if self.content_is_body { self.content_sha256 } else { Content::whole(self.request.body).sha256() }
     }
 }
 

@@ -197,7 +197,7 @@ impl Starting {
         let Self { child, log, following, .. } = self;
         match waited {
             Ok(Ok((Some(at), _))) => {
-                let client = reqwest::Client::new();
+                let client = super::client()?;
                 Ok(Launch::Ready(Box::new(Gateway { child, at, log, following, client })))
             }
             Ok(Ok((None, status))) => {

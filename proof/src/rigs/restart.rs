@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::broken::Bug;
 use crate::lab::measure::{ms, wal};
-use crate::lab::{Counter, Flood, Gateway, Lab, PATIENCE, Site, Stamp, fill, until};
+use crate::lab::{self, Counter, Flood, Gateway, Lab, PATIENCE, Site, Stamp, fill, until};
 use crate::rig::{Kind, Part, Rig, Tally};
 
 const MIB: u64 = 1024 * 1024;
@@ -59,10 +59,11 @@ pub(super) fn rig() -> Rig {
 
 /// Starts, and waits until `/readyz` says so; how long that took from before the process was made.
 async fn timed_start(site: &Site) -> anyhow::Result<(Gateway, Duration)> {
+    let client = lab::client()?;
     let began = Instant::now();
     let gateway = site.start().await?;
     let url = format!("{}/readyz", gateway.at.ingress);
-    let is_ready = async || Ok((reqwest::get(&url).await?.status() == 200).then_some(()));
+    let is_ready = async || Ok((client.get(&url).send().await?.status() == 200).then_some(()));
     until("the gateway is ready", PATIENCE, is_ready).await?;
     Ok((gateway, began.elapsed()))
 }

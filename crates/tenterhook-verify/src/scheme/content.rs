@@ -153,6 +153,11 @@ impl<'r> Content<'r> {
         self.pieces().map(<[u8]>::len).sum()
     }
 
+    /// Whether it is exactly these bytes, and nothing else: told by where they are, not by comparing them.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        matches!(self.pieces.as_slice(), [only] if std::ptr::eq(only.as_ref(), bytes))
+    }
+
     /// SHA-256 of the content.
     pub(crate) fn sha256(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);

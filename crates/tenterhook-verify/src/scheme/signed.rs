@@ -272,6 +272,7 @@ impl SignedScheme {
                         secret_index: Some(*index),
                         signed_at: attempt.signed_at,
                         content_sha256,
+                        content_is_body: content.is(request.body),
                     });
                 }
             }

@@ -53,7 +53,12 @@ impl TokenScheme {
             });
             if hit {
                 let content_sha256 = digest(&SHA256, request.body).as_ref().try_into().unwrap_or_default();
-                return Ok(Match { secret_index: Some(index), signed_at: None, content_sha256 });
+                return Ok(Match {
+                    secret_index: Some(index),
+                    signed_at: None,
+                    content_sha256,
+                    content_is_body: true,
+                });
             }
         }
         if live {

@@ -94,7 +94,12 @@ impl TwilioScheme {
                         // The digest is over one spelling of the URL, so that another makes no new transmission.
                         let content = format!("{}{tail}", canonical(url));
                         let content_sha256 = Content::whole(content.into_bytes()).sha256();
-                        return Ok(Match { secret_index: Some(*index), signed_at: None, content_sha256 });
+                        return Ok(Match {
+                            secret_index: Some(*index),
+                            signed_at: None,
+                            content_sha256,
+                            content_is_body: false,
+                        });
                     }
                 }
             }

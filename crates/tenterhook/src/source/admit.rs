@@ -80,7 +80,7 @@ impl Source {
             event_type: self.event_type_of(&request),
             key: keys.key,
             repeat: keys.repeat,
-            body_digest: digest16(&[&inbound.body]),
+            body_digest: first16(&verified.body_sha256()),
             dedupe: self.dedupe,
             body: inbound.body.clone(),
             headers: headers::stored(&inbound.headers, self),
@@ -192,9 +192,13 @@ fn digest16(parts: &[&[u8]]) -> Digest16 {
     for part in parts {
         context.update(part);
     }
-    let mut digest16 = Digest16::default();
-    digest16.copy_from_slice(&context.finish().as_ref()[..16]);
-    digest16
+    first16(context.finish().as_ref())
+}
+
+fn first16(digest: &[u8]) -> Digest16 {
+    let mut first = Digest16::default();
+    first.copy_from_slice(&digest[..16]);
+    first
 }
 
 /// The beginning of `text`, at most `bytes_max` of it, cut between characters and marked with `…`.

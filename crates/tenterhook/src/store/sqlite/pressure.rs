@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// An accept that waited longer has waited too long.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_millis(400);
 /// So many are always let in. Where a commit takes long however few it carries, fewer of them would help nobody.
 const LIMIT_MIN: usize = 256;
 /// Before anything is known of the disk.
@@ -62,7 +62,7 @@ impl Pressure {
         let next = if slowest > SOON {
             limit / 4 * 3
         } else if slowest < SOON / 2 && is_used {
-            limit * 2
+            limit / 4 * 5
         } else {
             limit
         };
@@ -86,7 +86,7 @@ mod tests {
         pressure.learn(Duration::from_millis(10));
         pressure.learn(Duration::from_millis(10));
         let more = places(&pressure);
-        assert_eq!(taken.len() + more.len(), 1024, "doubled once: the second time half of it was free");
+        assert_eq!(taken.len() + more.len(), 800, "a quarter more, twice");
         drop((taken, more));
         assert!(pressure.has_place());
         for _ in 0..20 {
@@ -100,7 +100,7 @@ mod tests {
         let pressure = Pressure::new(4096);
         pressure.learn(Duration::from_millis(1));
         let taken = places(&pressure);
-        pressure.learn(Duration::from_millis(400));
+        pressure.learn(Duration::from_millis(300));
         assert_eq!((taken.len(), places(&pressure).len()), (512, 0));
     }
 }

@@ -1,16 +1,18 @@
 //! One event as one JSON object on one line: timestamp, level, the fields, target. Written straight into the line's
 //! buffer, because there is a line for every webhook.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::is_unsafe;
+use crate::model::Timestamp;
 
 /// The format.
 pub(super) struct JsonLine;
@@ -23,7 +25,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
         line.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut line)?;
+        write_time(&mut line)?;
         write!(line, "\",\"level\":\"{}\"", metadata.level())?;
         let mut fields = Fields { line: &mut line, outcome: Ok(()) };
         event.record(&mut fields);
@@ -32,6 +34,25 @@ where
         Quoted(&mut line).write_str(metadata.target())?;
         line.write_str("\"}\n")
     }
+}
+
+/// The wall clock in RFC 3339, to the microsecond. All but the fraction is written anew once a second only.
+fn write_time(line: &mut Writer<'_>) -> fmt::Result {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() {
+            *second = since.as_secs();
+            let millis = i64::try_from(since.as_secs().saturating_mul(1000)).unwrap_or(i64::MAX);
+            *text = Timestamp::from_millis(millis).rfc3339();
+            // `2026-01-02T03:04:05.000Z`, up to and with the point.
+            text.truncate(text.find('.').map_or(text.len(), |point| point + 1));
+        }
+        line.write_str(text)
+    })?;
+    write!(line, "{:06}Z", since.subsec_micros())
 }
 
 struct Fields<'a, 'w> {
