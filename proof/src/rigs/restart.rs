@@ -130,7 +130,7 @@ async fn lengthen(
     database: &Path,
     bytes: u64,
     gateway: Gateway,
-) -> anyhow::Result<Vec<crate::lab::flood::Answer>> {
+) -> anyhow::Result<Vec<Answer>> {
     let reader = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     reader.execute_batch("BEGIN")?;
     reader.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?;
