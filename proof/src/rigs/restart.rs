@@ -9,8 +9,9 @@ use axum::http::StatusCode;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::broken::Bug;
+use crate::lab::flood::{Answer, Flood};
 use crate::lab::measure::{ms, wal};
-use crate::lab::{self, Counter, Flood, Gateway, Lab, PATIENCE, Site, Stamp, fill, until};
+use crate::lab::{self, Counter, Gateway, Lab, PATIENCE, Site, Stamp, fill, until};
 use crate::rig::{Kind, Part, Rig, Tally};
 
 const MIB: u64 = 1024 * 1024;

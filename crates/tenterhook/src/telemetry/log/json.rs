@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -12,7 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::is_unsafe;
-use crate::model::Timestamp;
+use crate::model::{SystemClock, Timestamp};
 
 /// The format.
 pub(super) struct JsonLine;
@@ -36,23 +35,23 @@ where
     }
 }
 
-/// The wall clock in RFC 3339, to the microsecond. All but the fraction is written anew once a second only.
+/// The wall clock in RFC 3339, to the millisecond. All but the fraction is written anew once a second only.
 fn write_time(line: &mut Writer<'_>) -> fmt::Result {
     thread_local! {
-        static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+        static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemClock::wall().millis();
+    let (this_second, fraction) = (now.div_euclid(1000), now.rem_euclid(1000));
     SECOND.with_borrow_mut(|(second, text)| {
-        if *second != since.as_secs() {
-            *second = since.as_secs();
-            let millis = i64::try_from(since.as_secs().saturating_mul(1000)).unwrap_or(i64::MAX);
-            *text = Timestamp::from_millis(millis).rfc3339();
+        if *second != this_second {
+            *second = this_second;
+            *text = Timestamp::from_millis(this_second.saturating_mul(1000)).rfc3339();
             // `2026-01-02T03:04:05.000Z`, up to and with the point.
             text.truncate(text.find('.').map_or(text.len(), |point| point + 1));
         }
         line.write_str(text)
     })?;
-    write!(line, "{:06}Z", since.subsec_micros())
+    write!(line, "{fraction:03}Z")
 }
 
 struct Fields<'a, 'w> {
