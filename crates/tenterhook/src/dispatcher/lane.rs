@@ -419,9 +419,11 @@ impl State {
         self.lent + self.ahead.len()
     }
 
-    /// Whether it is not worth asking yet: many are asked for at once.
+    /// Whether it is not worth asking yet: many are asked for at once. A place that would stay empty is always worth it,
+    /// for nobody looks again when what is on its way arrives.
     fn has_enough(&self) -> bool {
-        self.coming() > self.ahead_max() / 2
+        let without_place = (self.in_flight + self.coming()).saturating_sub(self.width());
+        without_place > self.ahead_max() / 2
     }
 
     fn batch(&mut self, leases: Vec<Lease>, probe: bool) -> Batch {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tenterhook::dispatcher::LanePolicy;
+use tenterhook::dispatcher::lane::{Lane, Wish};
 use tenterhook::model::{BreakerState, Outcome};
 
 use super::script::{Act, Rig, failed, lane, pass, seconds};
@@ -73,4 +74,18 @@ async fn what_was_taken_ahead_of_a_destination_that_is_removed_waits_for_it() {
     rig.put_back("app", removed);
     pass(seconds(2)).await;
     assert_eq!((app.tried().len(), rig.ledger().await.delivered), (60, 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_on_its_way_keeps_no_other_place_empty() {
+    let rig = Rig::new();
+    let policy = LanePolicy { concurrency: 3, ..lane() };
+    let app = rig.destination("app", policy.clone(), |_, _| Act::Hang);
+    let now = rig.clock.now();
+    let lane = Lane::new("app".parse().unwrap(), app, policy, now);
+    lane.drained();
+    assert!(lane.standby().use_one(), "three places are lent");
+    // What falls due now was not handed out, and nobody looks again when the lease arrives.
+    let wish = lane.wish(now);
+    assert!(matches!(&wish, Wish::Lease(demand) if demand.limit == 2), "{wish:?}");
 }
