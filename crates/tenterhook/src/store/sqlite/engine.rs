@@ -48,6 +48,8 @@ pub(super) struct Engine {
     /// `last_id` as it was when the present transaction began.
     durable_id: i64,
     pub(super) guard: ClockGuard,
+    /// Whether the file says the same of the clock.
+    pub(super) guard_is_noted: bool,
     /// The time of the present transaction.
     pub(super) now: i64,
     /// Where the next prune looks on.
@@ -76,14 +78,17 @@ struct Former {
     last_seen: i64,
     boot: String,
     origin: i64,
+    doubt: ClockGuard,
 }
 
 impl Former {
     fn read(conn: &Connection) -> rusqlite::Result<Self> {
-        let sql =
-            "SELECT max(last_id, coalesce((SELECT max(id) FROM event),0)), last_seen, boot, origin FROM meta";
+        let sql = "SELECT max(last_id, coalesce((SELECT max(id) FROM event),0)), last_seen, boot, origin,
+                   doubt_skew, doubt_until FROM meta";
         conn.query_row(sql, [], |row| {
-            Ok(Self { last_id: row.get(0)?, last_seen: row.get(1)?, boot: row.get(2)?, origin: row.get(3)? })
+            let doubt = ClockGuard { skew_ms: row.get(4)?, doubted_until: row.get(5)? };
+            let (last_id, last_seen) = (row.get(0)?, row.get(1)?);
+            Ok(Self { last_id, last_seen, boot: row.get(2)?, origin: row.get(3)?, doubt })
         })
     }
 
@@ -109,23 +114,26 @@ impl Former {
 }
 
 /// Whether the clock is believed for what cannot be undone: forgetting keys and removing events.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClockGuard {
     skew_ms: i64,
     doubted_until: i64,
 }
 
 impl ClockGuard {
-    fn new(last_seen: i64, now: i64) -> Self {
-        let gap = now.saturating_sub(last_seen);
-        if last_seen == 0 || gap.abs() <= STEP_MS {
-            return Self::default();
+    /// What a new process makes of the clock. A doubt that the former one had goes on: a start that follows another one
+    /// says nothing of whether the clock is right.
+    fn after(former: &Former, now: i64) -> Self {
+        let gap = now.saturating_sub(former.last_seen);
+        if former.last_seen == 0 || gap.abs() <= STEP_MS {
+            return if former.doubt.is_doubted(now) { former.doubt } else { Self::default() };
         }
+        let skew_ms = now.saturating_sub(former.doubt.expiry(former.last_seen)).max(0);
         tracing::warn!(
             gap_s = gap / 1000,
             "store_clock_gap: retention and key expiry wait an hour, or until the clock is confirmed"
         );
-        Self { skew_ms: gap.max(0), doubted_until: now.saturating_add(STEP_MS) }
+        Self { skew_ms, doubted_until: now.saturating_add(STEP_MS) }
     }
 
     /// The time by which keys are forgotten.
@@ -173,7 +181,7 @@ impl Engine {
         let (now, origin) = (clock.now().millis(), clock.origin());
         let left = Former::read(&conn).map_err(failed)?;
         let last_id = left.last_id;
-        let guard = former.unwrap_or_else(|| ClockGuard::new(left.last_seen, now));
+        let guard = former.unwrap_or_else(|| ClockGuard::after(&left, now));
         let dedupe = DedupeIndex::load(&conn, guard.expiry(now)).map_err(failed)?;
         let mut engine = Self {
             conn,
@@ -186,6 +194,7 @@ impl Engine {
             last_id,
             durable_id: last_id,
             guard,
+            guard_is_noted: guard == left.doubt,
             now,
             prune_from: 0,
             bytes_max: settings.bytes_max,
@@ -224,6 +233,11 @@ impl Engine {
                 .prepare_cached("UPDATE meta SET boot=?1, origin=?2")?
                 .execute(params![origin.boot, origin.at.millis()])?;
         }
+        if !self.guard_is_noted {
+            self.conn
+                .prepare_cached("UPDATE meta SET doubt_skew=?1, doubt_until=?2")?
+                .execute([self.guard.skew_ms, self.guard.doubted_until])?;
+        }
         let is_unchanged = self.conn.total_changes() == self.changes_before;
         self.wrote = !is_unchanged || !(0..SEEN_EVERY_MS).contains(&(self.now - self.seen));
         if !self.wrote {
@@ -239,6 +253,7 @@ impl Engine {
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.dedupe.commit();
         self.origin = None;
+        self.guard_is_noted = true;
         Ok(self.tally.woke)
     }
 

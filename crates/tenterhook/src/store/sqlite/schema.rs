@@ -15,7 +15,7 @@ use crate::store::{StoreError, StoreErrorKind};
 pub(super) const APPLICATION_ID: i32 = 0x544E_484B;
 
 /// Each step takes `user_version` from its index to the next, in one transaction: killed anywhere, it begins anew.
-pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
+pub(super) const MIGRATIONS: [&str; 3] = [V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE meta(
@@ -83,6 +83,12 @@ CREATE TABLE probe(id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
 const V2: &str = "
 ALTER TABLE meta ADD COLUMN boot TEXT NOT NULL DEFAULT '';
 ALTER TABLE meta ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;
+";
+
+/// The doubt about the clock that outlives a process: how far it had leapt, and until when it is not believed.
+const V3: &str = "
+ALTER TABLE meta ADD COLUMN doubt_skew INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN doubt_until INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Opens the one read-write connection: refuses what is not ours before anything is written, creates or migrates.

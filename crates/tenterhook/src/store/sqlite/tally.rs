@@ -90,7 +90,7 @@ impl Tally {
             ])?;
         }
         let mut statement = conn.prepare_cached(
-            "UPDATE meta SET last_id=max(last_id,?1), last_seen=max(last_seen,?2), accepted=accepted+?3,
+            "UPDATE meta SET last_id=max(last_id,?1), last_seen=?2, accepted=accepted+?3,
              ignored=ignored+?4, conflicts=conflicts+?5, gone_accepted=gone_accepted+?6,
              gone_ignored=gone_ignored+?7, gone_conflicts=gone_conflicts+?8",
         )?;

@@ -652,6 +652,7 @@ fn perform(
             Work::Audit(entry) => engine.audit(entry).map(|()| Ok(Done::Nothing)),
             Work::ConfirmClock => {
                 engine.guard = ClockGuard::default();
+                engine.guard_is_noted = false;
                 Ok(Ok(Done::Nothing))
             }
             Work::Rebuild => check::rebuild(&engine.conn).map(|()| {

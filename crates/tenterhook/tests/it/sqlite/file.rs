@@ -81,7 +81,7 @@ async fn a_store_killed_while_it_was_created_is_created_anew() {
         let version: i64 = Connection::open(bench.path())
             .and_then(|conn| conn.query_row("PRAGMA user_version", [], |row| row.get(0)))
             .expect("a version");
-        assert_eq!(version, 2);
+        assert_eq!(version, 3);
     }
 }
 
@@ -196,6 +196,46 @@ async fn a_jump_of_the_clock_between_two_runs_removes_nothing_for_an_hour() {
 }
 
 #[tokio::test]
+async fn a_second_start_does_not_end_the_doubt_about_a_clock_that_leapt() {
+    let retention = tenterhook::store::Retention { events: DAY, dead: None, audit: DAY, rows_max: 100 };
+    let bench = Bench::new();
+    let store = bench.open();
+    accept_new(&store, draft("a", "{}", START)).await;
+    let leases = lease(&store, START, 1).await.leases;
+    store.settle(vec![settlement(&leases[0], Verdict::Complete, START)]).await.expect("settles");
+    drop(store);
+    bench.clock.advance(DAY * 30);
+    for _ in 0..3 {
+        let store = bench.open();
+        accept_new(&store, draft(&bench.now().rfc3339(), "{}", bench.now())).await;
+        assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 0);
+        let again = accept(&store, draft("a", "{}", bench.now())).await.expect("answers");
+        assert!(matches!(again, Accepted::Duplicate(_)), "forgotten by a doubtful clock: {again:?}");
+        drop(store);
+        bench.clock.advance(MINUTE);
+    }
+    let store = bench.open();
+    bench.clock.advance(HOUR);
+    assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 1, "an hour has passed");
+    accept_new(&store, draft("a", "{}", bench.now())).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_right_is_doubted_when_it_leaps_again() {
+    let retention = tenterhook::store::Retention { events: DAY, dead: None, audit: DAY, rows_max: 100 };
+    let bench = Bench::new();
+    for (n, now) in [START, START.plus(DAY * 30), START.plus(MINUTE), START.plus(DAY * 30)].iter().enumerate()
+    {
+        bench.clock.set(*now);
+        let store = bench.open();
+        store.prune(retention, bench.now()).await.expect("prunes");
+        accept_new(&store, draft(&n.to_string(), "{}", bench.now())).await;
+        let again = accept(&store, draft("0", "{}", bench.now())).await.expect("answers");
+        assert!(matches!(again, Accepted::Duplicate(_)), "start {n}: {again:?}");
+    }
+}
+
+#[tokio::test]
 async fn ids_and_due_times_do_not_follow_a_clock_that_went_back() {
     let bench = Bench::new();
     bench.clock.set(START.plus(DAY * 365));
@@ -254,6 +294,40 @@ async fn a_backoff_goes_on_across_a_restart_with_a_clock_that_was_stepped() {
     for ahead in [0, -2, 24, 24 * 3652] {
         let left_ms = due_after_a_step("first", ahead).await;
         assert!((50_000..=50_050).contains(&left_ms), "{ahead} h: {left_ms} ms");
+    }
+}
+
+#[tokio::test]
+async fn a_second_start_after_a_clock_went_back_leaves_due_times_alone() {
+    let bench = Bench::new();
+    let open = |now, up| {
+        let clock = Arc::new(OnMachine { now, boot: "first", up });
+        SqliteStore::open(SqliteSettings::new(bench.path()), clock, Arc::new(Metrics::default()))
+            .expect("opens")
+    };
+    let store = open(START, HOUR);
+    accept_new(&store, draft("a", "{}", START)).await;
+    store.close().await.expect("closes");
+    let back = START.minus(DAY);
+    for nth in 0..3 {
+        let later = Duration::from_secs(10 * nth);
+        let store = open(back.plus(later), HOUR + later);
+        let now = back.plus(later);
+        if nth == 0 {
+            let lent = accept_new(&store, draft("b", "{}", now)).await;
+            let leases = lease(&store, now, 2).await.leases;
+            let of_b = leases.iter().find(|lease| lease.delivery.event == lent).expect("leased");
+            let retry = Verdict::Retry { at: now.plus(MINUTE) };
+            store.settle(vec![settlement(of_b, retry, now)]).await.expect("settles");
+        }
+        let listed = store.deliveries(Default::default()).await.expect("lists").items;
+        let latest = listed.iter().map(|delivery| delivery.at).max().expect("some");
+        assert!(
+            latest >= back.plus(MINUTE),
+            "start {nth}: due at {latest:?}, not at {:?}",
+            back.plus(MINUTE)
+        );
+        store.close().await.expect("closes");
     }
 }
 
