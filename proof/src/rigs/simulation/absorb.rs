@@ -98,6 +98,7 @@ pub(super) async fn pruned(world: &World, disk: &MemoryStore, now: Timestamp) {
     let retention = &world.settings.retention;
     let mut book = world.book();
     let book = &mut *book;
+    book.forgot_keys(now);
     for (id, event) in book.events.iter().filter(|(id, event)| !event.gone && !kept.contains(id)) {
         let old = event.received_at.plus(retention.events) <= now;
         world.check(old, "R4", || format!("retention took {id} too early"));

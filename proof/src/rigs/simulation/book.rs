@@ -17,6 +17,10 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 /// The gateway gives up on a destination this much later than the destination's own timeout.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
+/// A clock that leaps by more from one process to the next is not believed for as long, by the contract: what cannot be
+/// undone, forgetting keys and removing events, waits.
+const LEAP: Duration = Duration::from_secs(3600);
+
 /// How long a delivery rests that could not be tried.
 const REST_NOT_TRIED: Duration = Duration::from_secs(10);
 
@@ -35,6 +39,10 @@ pub(super) struct Book {
     pub(super) paused: [bool; 3],
     /// Until then nobody can be blamed for being late.
     excused: Timestamp,
+    /// The clock of the process is believed from then on, by itself.
+    believed_from: Timestamp,
+    /// The latest time, by a clock that was believed, at which keys were let go whose window was over.
+    forgotten: Timestamp,
     /// The store refuses everything, or only new events, until that true time.
     pub(super) away_until: Timestamp,
     pub(super) full_until: Timestamp,
@@ -114,9 +122,25 @@ impl Book {
         self.excused = self.excused.max(until);
     }
 
-    /// The clock of a new process may be behind the last one's.
-    pub(super) fn new_process(&mut self, now: Timestamp) {
+    /// The clock of a new process may be behind the last one's, or far ahead of it.
+    pub(super) fn new_process(&mut self, now: Timestamp, by_the_last: Option<Timestamp>) {
         self.excused = now;
+        if by_the_last.is_some_and(|last| now.since(last).max(last.since(now)) > LEAP) {
+            self.believed_from = now.plus(LEAP);
+        }
+    }
+
+    /// Whether the clock of the process is believed. A doubt outlives the process.
+    pub(super) fn is_believed(&self, now: Timestamp) -> bool {
+        now >= self.believed_from
+    }
+
+    /// Retention has let go of keys. Only what a believed clock calls over may be forgotten, also by a clock that is set
+    /// back afterwards.
+    pub(super) fn forgot_keys(&mut self, now: Timestamp) {
+        if self.is_believed(now) {
+            self.forgotten = self.forgotten.max(now);
+        }
     }
 
     /// Calls of handlers.
@@ -135,7 +159,8 @@ impl Book {
         if let Some(older) = self.newest.get(&key).filter(|_| keyed).and_then(|older| self.events.get(older))
         {
             let window_ends = older.received_at.plus(world.settings.dedupe.window);
-            world.check(event.received_at >= window_ends, "R5", || format!("a second event {}", told()));
+            let latest = event.received_at.max(self.forgotten);
+            world.check(latest >= window_ends, "R5", || format!("a second event {}", told()));
         }
         let (kind, ordering_key) = sent.map_or(("", ""), |sent| (sent.kind, sent.key.as_str()));
         for (_, to, priority, ordered) in ROUTES.iter().filter(|(of, ..)| *of == kind) {

@@ -40,6 +40,7 @@ bugs! {
     KeysPrunedEarly = "retention forgets keys before their window ends";
     ConflictSwallowed = "a conflict is answered as a duplicate";
     ConflictNotKept = "the body of a conflict is not kept";
+    LeapBelieved = "retention believes a clock that leapt";
     EventsPrunedEarly = "retention takes events before their time";
     DeadPruned = "retention takes dead letters that are kept for ever";
     NoFencing = "a late settlement ends another attempt's lease";
@@ -91,6 +92,11 @@ impl Bug {
             let retired: Vec<_> = (0..100).map(secret).filter(|it| !secrets.contains(it)).collect();
             secrets.extend(retired);
         }
+    }
+
+    /// Whether what cannot be undone waits while the clock is in doubt.
+    pub(super) fn doubts_clocks(self) -> bool {
+        self != Self::LeapBelieved
     }
 
     /// A handler with the bug in front of it.

@@ -40,6 +40,8 @@ pub(super) struct Disk {
     pub(super) part: CancellationToken,
     /// The process that the part belongs to.
     pub(super) process: CancellationToken,
+    /// Whether it keeps everything while the clock is in doubt.
+    pub(super) doubts: bool,
     /// Leases at the accept, where this world has them.
     pub(super) handout: Arc<Mutex<Arc<Handout>>>,
 }
@@ -315,6 +317,11 @@ impl Store for Disk {
         self.open().await?;
         if self.strikes(Fault::PruneFails) {
             return Err(failing(StoreErrorKind::Unavailable));
+        }
+        // As the embedded store does: a clock that leapt between two processes takes nothing away.
+        if self.doubts && !self.world.book().is_believed(self.clock.now()) {
+            self.world.trace("clock in doubt", 0, 0);
+            return Ok(Pruned::default());
         }
         let pruned = self.inner.prune(retention, now).await?;
         absorb::pruned(&self.world, &self.inner, self.clock.now()).await;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::book::Stand;
+use super::bug::Bug;
 use super::bugged::Bugged;
 use super::disk::{Disk, id_of};
 use super::handler::{Handler, Mood};
@@ -38,6 +39,8 @@ pub(super) struct Site {
     moods: [Arc<Mood>; 3],
     config: Mutex<Config>,
     process: Mutex<Option<Arc<Process>>>,
+    /// The clock of the latest process.
+    last_clock: Mutex<Option<Arc<ProcessClock>>>,
     seeds: Numbers,
     /// Of events that a flood brings.
     pub(super) numbers: Numbers,
@@ -84,6 +87,7 @@ impl Site {
             moods: Default::default(),
             config: Mutex::new(Config { secrets: vec![0], senders: 0, removed: [false; 3] }),
             process: Mutex::default(),
+            last_clock: Mutex::default(),
             seeds: Numbers::default(),
             numbers: Numbers::default(),
             memory: Arc::default(),
@@ -120,7 +124,8 @@ impl Site {
     pub(super) async fn start(&self) -> anyhow::Result<()> {
         let clock = Arc::new(ProcessClock::start(&self.world));
         let dead = CancellationToken::new();
-        self.world.book().new_process(clock.now());
+        let last = lock(&self.last_clock).replace(Arc::clone(&clock));
+        self.world.book().new_process(clock.now(), last.map(|last| last.now()));
         self.reopen(&clock).await;
         let handout = Arc::new(Mutex::new(Handout::new()));
         let store = self.store(&clock, &dead, &dead, &handout);
@@ -183,6 +188,7 @@ impl Site {
             clock: Arc::clone(clock),
             part: part.clone(),
             process: process.clone(),
+            doubts: self.world.bug.is_none_or(Bug::doubts_clocks),
             handout: Arc::clone(handout),
         });
         match self.world.bug {
