@@ -9,8 +9,8 @@ use crate::model::{Lease, Timestamp};
 /// Leases are taken ahead for so much time: what an urgent delivery may have to wait for, and what a pause lets through.
 const AHEAD: Duration = Duration::from_millis(250);
 
-/// Leases that one lane takes ahead at most.
-const AHEAD_MAX: u32 = 256;
+/// Leases taken ahead for each place, at most. A killed process has spent an attempt of each that waited.
+const AHEAD_PER_PLACE: u32 = 2;
 
 /// Leases that wait for a place.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Ahead {
         let Some(pace) = self.pace else { return 0 };
         let rounds = AHEAD.as_micros() / pace.as_micros().max(1000);
         let leases = rounds.saturating_mul(u128::from(places));
-        u32::try_from(leases).unwrap_or(AHEAD_MAX).min(AHEAD_MAX)
+        u32::try_from(leases).unwrap_or(u32::MAX).min(places.saturating_mul(AHEAD_PER_PLACE))
     }
 }
 

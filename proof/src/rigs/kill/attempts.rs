@@ -27,13 +27,19 @@ use crate::rig::Tally;
 /// The log event of the gateway that follows the commit of a success.
 pub(super) const RECORDED: &str = "webhook_processed";
 
+/// Leases that a lane has at the same time: its places, as many whose settlement is not durable yet, and two for each
+/// place that are taken ahead.
+pub(super) fn at_once(concurrency: u64) -> u64 {
+    4 * concurrency
+}
+
 /// What is known from outside.
 pub(super) struct Known<'a> {
     /// What the handler was given.
     pub(super) received: &'a [Received],
     /// The gateway's lines [`RECORDED`].
     pub(super) said: &'a [Value],
-    /// Attempts that may have been cut off: kills or pauses times the concurrency.
+    /// Attempts that may have been cut off: kills or pauses times [`at_once`].
     pub(super) unknown_max: u64,
     /// How long a lease lasts, where nothing but its end takes it away.
     pub(super) lease: Option<Duration>,

@@ -101,7 +101,12 @@ async fn pause(
     let said: Vec<_> = said_lost.into_iter().filter(|line| is(line, RECORDED)).collect();
     let received = handler.journal();
     let events = attempts::recorded(site.database()).await?;
-    let known = Known { received: &received, said: &said, unknown_max: CONCURRENCY, lease: Some(LEASE) };
+    let known = Known {
+        received: &received,
+        said: &said,
+        unknown_max: attempts::at_once(CONCURRENCY),
+        lease: Some(LEASE),
+    };
     attempts::judge(&mut tally, &events, &known);
     if !busy {
         resumed.redelivered_in_time(&events, &received, &mut tally);

@@ -46,7 +46,12 @@ pub(super) async fn round(lab: Lab, seed: u64) -> anyhow::Result<Tally> {
     tally.check(status.success(), || format!("the last gateway ended with {status}"));
     let (received, said) = (handler.journal(), site.kept()?);
     let events = attempts::recorded(site.database()).await?;
-    let known = Known { received: &received, said: &said, unknown_max: KILLS * CONCURRENCY, lease: None };
+    let known = Known {
+        received: &received,
+        said: &said,
+        unknown_max: KILLS * attempts::at_once(CONCURRENCY),
+        lease: None,
+    };
     attempts::judge(&mut tally, &events, &known);
     tally.check(events.len() as u64 == dead, || format!("{} events of {dead}", events.len()));
     events.iter().for_each(|event| history_is_kept(event, &mut tally));

@@ -118,7 +118,12 @@ pub(super) async fn finish(
     let said = site.kept()?;
     let received = handler.journal();
     let events = attempts::recorded(site.database()).await?;
-    let known = Known { received: &received, said: &said, unknown_max: kills * CONCURRENCY, lease: None };
+    let known = Known {
+        received: &received,
+        said: &said,
+        unknown_max: kills * attempts::at_once(CONCURRENCY),
+        lease: None,
+    };
     attempts::judge(&mut tally, &events, &known);
     in_order(&mut tally, &received);
     Ok(tally)

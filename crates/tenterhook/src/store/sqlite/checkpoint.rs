@@ -19,6 +19,8 @@ use crate::store::{StoreError, StoreErrorKind};
 const BEGIN_PAGES: i64 = 1000;
 /// What the writer does itself: a few milliseconds.
 pub(super) const TAIL_PAGES: i64 = 64;
+/// Of a long WAL it does more: a part so small. Commits that are larger than the tail would let it grow for ever else.
+const TAIL_PART: i64 = 16;
 /// Beyond this the writer does all of it, and everybody waits: 256 MiB of WAL are enough.
 const PAGES_MAX: i64 = 64_000;
 
@@ -59,7 +61,7 @@ impl Wal {
             Turn::All
         } else if self.pages < BEGIN_PAGES {
             Turn::Nobody
-        } else if left <= TAIL_PAGES {
+        } else if left <= TAIL_PAGES.max(self.pages / TAIL_PART) {
             Turn::Tail
         } else {
             Turn::Beside
@@ -195,6 +197,8 @@ mod tests {
         assert_eq!(turn(1_400, 1_000), Turn::Beside);
         assert_eq!(turn(1_450, 1_400), Turn::Tail);
         assert_eq!(turn(1_450, 1_450), Turn::Nobody);
+        assert_eq!(turn(4_000, 3_744), Turn::Beside, "a commit of 1 MiB is more than a tail");
+        assert_eq!(turn(4_500, 4_244), Turn::Tail, "but no part of a long WAL");
         assert_eq!(turn(70_000, 1_000), Turn::All);
     }
 }
