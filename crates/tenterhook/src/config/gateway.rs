@@ -14,7 +14,7 @@ use crate::store::Retention;
 const TOKEN_BYTES_MIN: usize = 32;
 
 /// Rows that one slice of retention removes at most, so that it never holds up an accept for long.
-const PRUNED_ROWS_MAX: u32 = 200;
+const PRUNED_ROWS_MAX: u32 = 500;
 
 /// Builds `[server]`.
 pub(super) fn server(root: &Table, resolver: &Resolver<'_>, findings: &mut Findings) -> ServerSettings {

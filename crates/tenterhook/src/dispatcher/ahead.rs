@@ -71,8 +71,7 @@ impl Ahead {
 }
 
 /// The store puts the least urgent ones that have their turn before all others. Taken ahead, each waits for its own turn:
-/// `since` are the leases since the
-/// last one; of `fairness` leases one is theirs.
+/// `since` are the leases since the last one; of `fairness` leases one is theirs.
 pub(super) fn spread(leases: Vec<Lease>, since: u32, fairness: u32) -> Vec<Lease> {
     let is_behind = |pair: &[Lease]| pair[0].priority > pair[1].priority;
     let turns = leases.windows(2).position(is_behind).map_or(0, |last| last + 1);
