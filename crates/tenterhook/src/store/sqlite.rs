@@ -5,8 +5,11 @@
 //!        |  (compressed, summed up here)                    |
 //!        v                                                  v
 //!   bounded queue --> writer thread                    readers (query_only, a deadline each)
-//!                     one transaction for all that waits,
-//!                     COMMIT with fsync, then the answers
+//!                     one transaction for all that waits, COMMIT
+//!                          |
+//!                          v
+//!                     syncer thread
+//!                     fdatasync, then the answers
 //! ```
 //!
 //! | file | what it is for |
@@ -14,7 +17,9 @@
 //! | `schema` | tables, identity of the file, migrations, pragmas |
 //! | `lock` | one store, one process |
 //! | `queue` `pressure` | the bounded way to the writer |
+//! | `inbox` `perform` | what shares a transaction, and what each of it does |
 //! | `writer` | group commit, and all that follows from a disk that says no |
+//! | `syncer` | makes a commit durable beside the writer, and answers |
 //! | `checkpoint` | the WAL's way into the database file, beside the writer |
 //! | `cushion` `ballast` | room that is set aside for when the disk is full |
 //! | `engine` | the connection with what moves in step with it |
@@ -41,9 +46,11 @@ mod deliveries;
 mod engine;
 mod events;
 mod handout;
+mod inbox;
 mod lease;
 mod lock;
 mod names;
+mod perform;
 mod pressure;
 mod prune;
 mod queue;
@@ -52,6 +59,7 @@ mod row;
 mod schema;
 mod settle;
 mod stats;
+mod syncer;
 mod tally;
 mod writer;
 
@@ -71,10 +79,12 @@ use self::checkpoint::Checkpointer;
 use self::codec::Packed;
 use self::engine::{Commons, Engine};
 use self::handout::Handout;
+use self::inbox::Inbox;
 use self::lock::StoreLock;
 use self::names::Names;
 use self::queue::{Done, Queue, Shared, Work};
 use self::readers::Readers;
+use self::syncer::{Surroundings, Syncer};
 use self::writer::Writer;
 use super::cursor::{page_size, parse};
 use super::{
@@ -146,6 +156,11 @@ pub trait Faults: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Before a committed transaction is made durable: what that fails with.
+    fn at_sync(&self) -> Option<Fault> {
+        None
+    }
+
     /// Before the checkpointer takes anything over: what that fails with.
     fn at_checkpoint(&self) -> Option<Fault> {
         None
@@ -207,20 +222,28 @@ impl SqliteStore {
             opened => opened?,
         };
         let shared = Arc::new(Shared::new());
-        let (queue, commands) = Queue::new(Arc::clone(&shared));
+        let (queue, calls) = Queue::new(Arc::clone(&shared));
         let path = settings.path.clone();
         let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&shared), settings.faults.clone())?;
-        let writer = Writer::new(engine, settings, clock, metrics, Arc::clone(&shared), checkpointer);
+        let queue = Arc::new(queue);
+        let syncer = Syncer::start(Surroundings {
+            shared: Arc::clone(&shared),
+            handout: Arc::clone(&handout),
+            metrics,
+            faults: settings.faults.clone(),
+            queue: Arc::clone(&queue),
+        })?;
+        let writer = Writer::new(engine, settings, clock, Arc::clone(&shared), checkpointer, syncer);
+        let inbox = Inbox::new(calls, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                writer.run(&commands);
+                writer.run(inbox);
                 drop(lock);
             })
             .map_err(|error| {
                 StoreError::new(StoreErrorKind::Unavailable, format!("cannot start the writer: {error}"))
             })?;
-        let queue = Arc::new(queue);
         let look = Look::begin(&path, Arc::clone(&queue));
         Ok(Self {
             queue,
@@ -311,7 +334,11 @@ impl Store for SqliteStore {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let pack = |batch: Vec<Submission>| batch.into_iter().map(Packed::new).collect::<Vec<_>>();
+        // Compressing 10 KiB costs more than the rest of an accept: under load it would be events for bytes.
+        let compresses = !self.shared.pressure.is_busy();
+        let pack = move |batch: Vec<Submission>| {
+            batch.into_iter().map(|submission| Packed::new(submission, compresses)).collect::<Vec<_>>()
+        };
         let bytes: usize = batch.iter().map(|submission| submission.admitted.body.len()).sum();
         let packed = if bytes <= COMPRESS_INLINE_BYTES_MAX {
             pack(batch)

@@ -49,6 +49,11 @@ pub(crate) struct Disk {
     pub(crate) commits: AtomicU64,
     /// Commits wait while it is set.
     pub(crate) stalled: AtomicBool,
+    /// Counts down, one per sync of the log.
+    pub(crate) sync: AtomicU32,
+    pub(crate) syncs: AtomicU64,
+    /// Syncs wait while it is set.
+    pub(crate) sync_stalled: AtomicBool,
 }
 
 impl Faults for Disk {
@@ -64,6 +69,14 @@ impl Faults for Disk {
         } else {
             None
         }
+    }
+
+    fn at_sync(&self) -> Option<Fault> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        while self.sync_stalled.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        due(&self.sync).then_some(Fault::Io)
     }
 
     fn at_checkpoint(&self) -> Option<Fault> {

@@ -155,7 +155,7 @@ impl<T> Watched<T> {
             return;
         }
         self.head.0 += bytes.len();
-        self.head.1 += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.head.1 += memchr::memchr_iter(b'\n', bytes).count();
     }
 
     /// The answer to put in the place of hyper's own to a head that it calls too long and that is not.

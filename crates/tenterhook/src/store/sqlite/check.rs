@@ -240,4 +240,80 @@ impl Wal {
         tracing::error!(commits = lost, aside = %aside.display(), ?kept, "store_wal_damaged");
         Ok(())
     }
+
+    /// Whether the file holds what a connection believes to be in it. After a failed sync that is not certain: the system
+    /// may have let go of what it could not write, and SQLite itself looks at checksums only when nobody has the log open.
+    pub(super) fn confirm(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let believed: i64 = conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
+        if believed <= 0 || self.intact(believed).unwrap_or(false) {
+            return Ok(());
+        }
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        let said = "the log does not hold what was written to it".to_owned();
+        Err(rusqlite::Error::SqliteFailure(code, Some(said)))
+    }
+
+    /// Whether the checksums of that many frames fit (<https://www.sqlite.org/fileformat2.html#checksum_algorithm>).
+    fn intact(&self, frames: i64) -> std::io::Result<bool> {
+        let file = File::open(&self.path)?;
+        let mut header = [0u8; 32];
+        file.read_exact_at(&mut header, 0)?;
+        let is_big_endian = header[3] & 1 == 1;
+        let word = |bytes: &[u8]| {
+            let bytes = bytes.try_into().unwrap_or_default();
+            if is_big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        let add = |(mut s0, mut s1): (u32, u32), bytes: &[u8]| {
+            for pair in bytes.chunks_exact(8) {
+                s0 = s0.wrapping_add(word(&pair[..4])).wrapping_add(s1);
+                s1 = s1.wrapping_add(word(&pair[4..])).wrapping_add(s0);
+            }
+            (s0, s1)
+        };
+        let stored = |bytes: &[u8]| {
+            let half = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap_or_default());
+            (half(&bytes[..4]), half(&bytes[4..8]))
+        };
+        let mut sum = add((0, 0), &header[..24]);
+        let mut frame = vec![0u8; 24 + 4096];
+        for number in 0..frames.unsigned_abs() {
+            file.read_exact_at(&mut frame, 32 + number * (24 + 4096))?;
+            sum = add(add(sum, &frame[..8]), &frame[24..]);
+            if sum != stored(&frame[16..24]) || frame[8..16] != header[16..24] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_does_not_hold_what_was_written_to_it_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch(
+            "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;
+             CREATE TABLE t(x); INSERT INTO t VALUES(1); INSERT INTO t VALUES(2);",
+        )
+        .unwrap();
+        Wal::scan(&path).confirm(&conn).unwrap();
+        let log = beside(&path, "-wal");
+        let mut bytes = std::fs::read(&log).unwrap();
+        // The page of the last frame as it was before: what a system shows that let go of what it could not write.
+        let last = bytes.len() - 100;
+        bytes[last] ^= 1;
+        std::fs::write(&log, bytes).unwrap();
+        assert!(is_not_believed(&Wal::scan(&path), &conn));
+        std::fs::File::options().write(true).open(&log).unwrap().set_len(32 + 4120).unwrap();
+        assert!(is_not_believed(&Wal::scan(&path), &conn), "a log that ends too early");
+    }
+
+    fn is_not_believed(wal: &Wal, conn: &Connection) -> bool {
+        wal.confirm(conn).is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt))
+    }
 }

@@ -43,11 +43,11 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Compresses, encodes and sums up. CPU only.
-    pub(super) fn new(submission: Submission) -> Self {
+    /// Compresses where there is time for it, encodes and sums up. CPU only.
+    pub(super) fn new(submission: Submission, compresses: bool) -> Self {
         let parts = submission.admitted.into_parts();
         let headers = encode_headers(&parts.headers);
-        let (enc, stored) = compress(&parts.body);
+        let (enc, stored) = if compresses { compress(&parts.body) } else { (RAW, parts.body.clone()) };
         let ip = parts.source_ip.map(|ip| ip.to_string());
         let sum = Summed {
             source: parts.source.as_str(),

@@ -2,6 +2,7 @@
 //! Knows transactions; what is done inside one stands in `accept`, `lease`, `settle`, `change` and `prune`.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, params};
@@ -13,7 +14,7 @@ use super::handout::{Handout, Taken};
 use super::names::Names;
 use super::row::{self, Row, columns};
 use super::tally::Tally;
-use super::{SqliteSettings, schema};
+use super::{SqliteSettings, schema, syncer};
 use crate::model::{Clock, DeadReason, Origin, Timestamp};
 use crate::store::{AuditEntry, StoreError, StoreErrorKind};
 
@@ -37,6 +38,8 @@ pub(super) struct Commons {
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) conn: Connection,
+    /// What has to be synced before anybody is told of a commit.
+    pub(super) log: Arc<File>,
     pub(super) names: Arc<Names>,
     pub(super) handout: Arc<Handout>,
     /// Leases that the present transaction takes of new deliveries, in the order of their events.
@@ -170,7 +173,10 @@ impl Engine {
             Some(_) => judge(&error, "open the store"),
         };
         match former {
-            Some(_) => verify(&conn).map_err(failed)?,
+            Some(_) => {
+                wal.confirm(&conn).map_err(failed)?;
+                verify(&conn).map_err(failed)?;
+            }
             None => {
                 wal.compare(&conn).map_err(failed)?;
                 check::schema(&conn).map_err(failed)?;
@@ -185,6 +191,7 @@ impl Engine {
         let dedupe = DedupeIndex::load(&conn, guard.expiry(now)).map_err(failed)?;
         let mut engine = Self {
             conn,
+            log: syncer::open_log(&settings.path)?,
             names,
             handout,
             taken: Vec::new(),
@@ -211,6 +218,8 @@ impl Engine {
         if former.is_none() {
             engine.take_over(settings, &left).map_err(failed)?;
         }
+        // From now on it is the syncer that makes a commit durable.
+        engine.conn.execute_batch("PRAGMA synchronous=NORMAL").map_err(failed)?;
         Ok(engine)
     }
 
@@ -248,7 +257,7 @@ impl Engine {
         self.count_pages()
     }
 
-    /// Makes it durable. Says whether a delivery became attemptable.
+    /// Commits it; it is durable once the log is synced. Says whether a delivery became attemptable.
     pub(super) fn commit(&mut self) -> rusqlite::Result<bool> {
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.dedupe.commit();
@@ -402,7 +411,12 @@ impl Engine {
 fn verify(conn: &Connection) -> rusqlite::Result<()> {
     check_tables(conn, &SMALL)?;
     check_tables(conn, &["tombstone"])?;
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    let is_cut_short: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_cut_short {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, Some("a long read holds on to the log".to_owned())));
+    }
+    Ok(())
 }
 
 /// Tables of a few rows that everything needs.

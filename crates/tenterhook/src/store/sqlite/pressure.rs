@@ -13,6 +13,9 @@ const LIMIT_MIN: usize = 256;
 /// Before anything is known of the disk.
 const LIMIT_AT_FIRST: usize = 512;
 
+/// With so many under way there is no time for what only saves room.
+const BUSY: usize = 24;
+
 /// The limit, and how much of it is taken.
 #[derive(Debug)]
 pub(super) struct Pressure {
@@ -55,7 +58,12 @@ impl Pressure {
         self.under_way.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed)
     }
 
-    /// A transaction is durable, and the slowest of its accepts took so long. Called by the writer alone.
+    /// Whether so many are under way that the processor is what they wait for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) >= BUSY
+    }
+
+    /// A transaction is durable, and the slowest of its accepts took so long. Called by the syncer alone.
     pub(super) fn learn(&self, slowest: Duration) {
         let limit = self.limit.load(Ordering::Relaxed);
         let is_used = self.under_way.load(Ordering::Relaxed) > limit / 2;

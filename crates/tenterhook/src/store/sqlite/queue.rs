@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -60,16 +60,34 @@ pub(super) struct Command {
     pub(super) _place: Option<Place>,
 }
 
+/// What comes to the writer.
+#[derive(Debug)]
+pub(super) enum Call {
+    Command(Command),
+    /// The disk is free for the next transaction.
+    Synced,
+}
+
+/// Why accepts are refused, where they are.
+#[derive(Debug, Default)]
+struct Trouble {
+    now: Option<StoreError>,
+    /// How often there was one.
+    count: u64,
+}
+
 /// What the writer and the front share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    trouble: Mutex<Option<StoreError>>,
+    trouble: Mutex<Trouble>,
     pub(super) closed: AtomicBool,
     waiting: AtomicUsize,
     waiting_bytes: AtomicU64,
     pub(super) pressure: Arc<Pressure>,
-    /// When the present transaction began, in milliseconds since `born`; negative between transactions.
-    busy_since_ms: AtomicI64,
+    /// When the present transaction began, and when the disk began to make one durable, in milliseconds since `born`;
+    /// negative where there is none.
+    writing_since_ms: AtomicI64,
+    syncing_since_ms: AtomicI64,
     born: Instant,
     pub(super) keys: AtomicU64,
     pub(super) commits: AtomicU64,
@@ -82,12 +100,13 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new() -> Self {
         Self {
-            trouble: Mutex::new(None),
+            trouble: Mutex::default(),
             closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicU64::new(0),
             pressure: Pressure::new(QUEUE),
-            busy_since_ms: AtomicI64::new(-1),
+            writing_since_ms: AtomicI64::new(-1),
+            syncing_since_ms: AtomicI64::new(-1),
             born: Instant::now(),
             keys: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -102,11 +121,14 @@ impl Shared {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }
-        if let Some(trouble) = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        if let Some(trouble) = self.trouble().now.clone() {
             return Err(trouble);
         }
-        let since = self.busy_since_ms.load(Ordering::Relaxed);
-        if since >= 0 && self.elapsed_ms() - since > STALL_MS {
+        let stalls = |since: &AtomicI64| {
+            let since = since.load(Ordering::Relaxed);
+            since >= 0 && self.elapsed_ms() - since > STALL_MS
+        };
+        if stalls(&self.writing_since_ms) || stalls(&self.syncing_since_ms) {
             return Err(StoreError::new(StoreErrorKind::Unavailable, "the disk stalls"));
         }
         if self.waiting.load(Ordering::Relaxed) >= QUEUE || !self.pressure.has_place() {
@@ -117,23 +139,27 @@ impl Shared {
 
     /// Whether an accept was refused last.
     pub(super) fn is_in_trouble(&self) -> bool {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.trouble().now.is_some()
     }
 
     /// Whether what it was refused for is want of room.
     pub(super) fn is_full(&self) -> bool {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_ref().is_some_and(|trouble| trouble.kind == StoreErrorKind::Full)
+        self.trouble().now.as_ref().is_some_and(|trouble| trouble.kind == StoreErrorKind::Full)
     }
 
-    /// A transaction begins.
-    pub(super) fn busy(&self) {
-        self.busy_since_ms.store(self.elapsed_ms(), Ordering::Relaxed);
+    /// A transaction begins, or ends.
+    pub(super) fn writing(&self, now: bool) {
+        self.writing_since_ms.store(if now { self.elapsed_ms() } else { -1 }, Ordering::Relaxed);
     }
 
-    /// It ended.
-    pub(super) fn idle(&self) {
-        self.busy_since_ms.store(-1, Ordering::Relaxed);
+    /// The disk begins to make a transaction durable, or ends.
+    pub(super) fn syncing(&self, now: bool) {
+        self.syncing_since_ms.store(if now { self.elapsed_ms() } else { -1 }, Ordering::Relaxed);
+    }
+
+    /// A transaction is durable.
+    pub(super) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A command was taken off the queue.
@@ -151,15 +177,36 @@ impl Shared {
         i64::try_from(self.born.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
+    /// How often there was trouble: what [`Self::end_trouble`] asks for.
+    pub(super) fn troubles(&self) -> u64 {
+        self.trouble().count
+    }
+
     /// The store is in trouble from now on, or no more. Logged where it changes.
     pub(super) fn set_trouble(&self, trouble: Option<StoreError>) {
-        let mut slot = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*slot, &trouble) {
+        Self::change_trouble(&mut self.trouble(), trouble);
+    }
+
+    /// It is in trouble no more, unless a new one came since there were `troubles`.
+    pub(super) fn end_trouble(&self, troubles: u64) {
+        let mut trouble = self.trouble();
+        if trouble.count == troubles {
+            Self::change_trouble(&mut trouble, None);
+        }
+    }
+
+    fn change_trouble(slot: &mut Trouble, trouble: Option<StoreError>) {
+        match (&slot.now, &trouble) {
             (None, Some(error)) => tracing::error!(kind = error.kind.code(), %error, "store_not_ready"),
             (Some(_), None) => tracing::info!("store_ready"),
             _ => {}
         }
-        *slot = trouble;
+        slot.count += u64::from(trouble.is_some());
+        slot.now = trouble;
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,12 +221,12 @@ pub(super) fn closed() -> StoreError {
 /// The sending end.
 #[derive(Debug)]
 pub(super) struct Queue {
-    sender: Mutex<Option<SyncSender<Command>>>,
+    sender: Mutex<Option<SyncSender<Call>>>,
     shared: Arc<Shared>,
 }
 
 impl Queue {
-    pub(super) fn new(shared: Arc<Shared>) -> (Self, Receiver<Command>) {
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, Receiver<Call>) {
         let (sender, receiver) = std::sync::mpsc::sync_channel(QUEUE);
         (Self { sender: Mutex::new(Some(sender)), shared }, receiver)
     }
@@ -215,7 +262,7 @@ impl Queue {
         let Some(sender) = sender.as_ref() else { return Err(closed()) };
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        sender.try_send(command).map_err(|error| {
+        sender.try_send(Call::Command(command)).map_err(|error| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             match error {
@@ -223,6 +270,13 @@ impl Queue {
                 TrySendError::Disconnected(_) => closed(),
             }
         })
+    }
+
+    /// Tells the writer that the disk is free. Where the queue is full it has something to receive anyway.
+    pub(super) fn wake(&self) {
+        if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = sender.try_send(Call::Synced);
+        }
     }
 
     /// No more commands: the writer ends after the ones it has.

@@ -294,7 +294,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn failed(path: &Path, what: &str, error: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn failed(path: &Path, what: &str, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, format!("cannot {what} `{}`: {error}", path.display()))
 }
 

@@ -1,5 +1,6 @@
 //! Disks that fail: full, broken, rotten.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -185,6 +186,64 @@ async fn a_failed_sync_of_the_checkpointer_opens_the_store_anew_before_the_next_
     let wal = std::fs::metadata(format!("{}-wal", bench.path().display())).expect("a WAL").len();
     assert!(wal < 1024 * 1024, "opening anew checkpoints 4 MiB, and there are {wal} bytes");
     assert_eq!(store.recount().await.expect("recounts").events.accepted, accepted + 1);
+}
+
+#[tokio::test]
+async fn nobody_hears_of_an_event_before_the_log_is_on_the_disk() {
+    let bench = Bench::new();
+    let store = Arc::new(bench.open());
+    bench.disk.sync_stalled.store(true, Ordering::SeqCst);
+    let ask = |id: &'static str| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { accept(&store, draft(id, "{}", START)).await })
+    };
+    let first = ask("a");
+    until("the disk is at work", || bench.disk.syncs.load(Ordering::SeqCst) == 1).await;
+    let (second, repeated) = (ask("b"), ask("a"));
+    let lease = lease(&store, START, 10);
+    tokio::pin!(lease);
+    // What was committed and not synced is neither answered, nor leased, nor known to a second sender.
+    assert!(futures_util::poll!(&mut lease).is_pending());
+    assert!(!first.is_finished() && !second.is_finished() && !repeated.is_finished());
+    bench.disk.sync_stalled.store(false, Ordering::SeqCst);
+    assert!(matches!(first.await.expect("ends"), Ok(Accepted::New { .. })));
+    assert!(matches!(second.await.expect("ends"), Ok(Accepted::New { .. })));
+    assert!(matches!(repeated.await.expect("ends"), Ok(Accepted::Duplicate(_))));
+    assert!(!lease.await.leases.is_empty());
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_answered_that_was_built_upon_it_and_the_store_is_opened_anew() {
+    let bench = Bench::new();
+    let store = Arc::new(bench.open());
+    accept_new(&store, draft("before", "{}", START)).await;
+    let syncs = bench.disk.syncs.load(Ordering::SeqCst);
+    bench.disk.sync.store(1, Ordering::SeqCst);
+    bench.disk.sync_stalled.store(true, Ordering::SeqCst);
+    let ask = |id: &'static str| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { accept(&store, draft(id, "{}", START)).await })
+    };
+    let lost = ask("lost");
+    until("the disk is at work", || bench.disk.syncs.load(Ordering::SeqCst) > syncs).await;
+    let upon = ask("upon");
+    bench.disk.sync_stalled.store(false, Ordering::SeqCst);
+    let refused = lost.await.expect("ends").expect_err("refused");
+    assert_eq!(refused.kind, StoreErrorKind::Unavailable);
+    // Whether it came before or after the disk said no, it stands upon nothing that may be lost.
+    let upon = upon.await.expect("ends");
+    until("ready again", || store.ready().is_ok()).await;
+    let wal = std::fs::metadata(format!("{}-wal", bench.path().display())).expect("a WAL").len();
+    assert!(wal < 256 * 1024, "opening anew checkpoints");
+    // Its outcome was unknown: the sender tries again, and it is there once.
+    assert!(matches!(accept(&store, draft("lost", "{}", START)).await, Ok(Accepted::Duplicate(_))));
+    match upon {
+        Ok(Accepted::New { .. }) => {}
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => drop(accept_new(&store, draft("upon", "{}", START)).await),
+    }
+    assert_eq!(store.recount().await.expect("recounts").events.accepted, 3);
+    assert_eq!(lease(&store, START, 10).await.leases.len(), 3);
 }
 
 #[tokio::test]
