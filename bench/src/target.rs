@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -17,6 +18,9 @@ pub(crate) const SECRET: &str = "bench-secret-of-no-value-0123456789";
 const SECRET_ENV: &str = "TENTERHOOK_BENCH_SECRET";
 /// How long a target may take to be ready: a store of millions has to be read.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long one may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -160,7 +164,18 @@ impl Target {
 }
 
 impl Drop for Target {
+    /// Asked to end first: a build that counts what it does writes that down at its end.
     fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + ENDS_WITHIN;
+        while Instant::now() < deadline {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

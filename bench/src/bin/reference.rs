@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 #[global_allocator]
@@ -81,7 +82,11 @@ fn main() -> anyhow::Result<()> {
         let listener = TcpListener::bind(args.listen).await?.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
-        axum::serve(listener, router).await.context("serve")
+        let mut asked_to_end = signal(SignalKind::terminate())?;
+        tokio::select! {
+            served = async { axum::serve(listener, router).await } => served.context("serve"),
+            _ = asked_to_end.recv() => Ok(()),
+        }
     })
 }
 

@@ -80,21 +80,20 @@ pub(super) fn add_facts(headers: &mut HeaderMap, message: &Message) {
     }
 }
 
-/// The header of a fact. The usual ones need no memory of their own.
+/// The header of a fact. The usual ones are made when this is compiled.
 fn name_of(fact: &'static str) -> Option<HeaderName> {
-    Some(HeaderName::from_static(match fact {
-        "event-id" => "tenterhook-event-id",
-        "provider-event-id" => "tenterhook-provider-event-id",
-        "source" => "tenterhook-source",
-        "provider" => "tenterhook-provider",
-        "event-type" => "tenterhook-event-type",
-        "attempt" => "tenterhook-attempt",
-        "first-received" => "tenterhook-first-received",
-        "correlation-id" => "tenterhook-correlation-id",
-        "original-url" => "tenterhook-original-url",
-        "replay-suspect" => "tenterhook-replay-suspect",
-        _ => return HeaderName::try_from(format!("tenterhook-{fact}")).ok(),
-    }))
+    macro_rules! known {
+        ($($known:literal)*) => {
+            match fact {
+                $($known => const { HeaderName::from_static(concat!("tenterhook-", $known)) },)*
+                _ => return HeaderName::try_from(format!("tenterhook-{fact}")).ok(),
+            }
+        };
+    }
+    Some(known!(
+        "event-id" "provider-event-id" "source" "provider" "event-type" "attempt" "first-received" "correlation-id"
+        "original-url" "replay-suspect"
+    ))
 }
 
 /// Sets a header, in place of everything that a handler could take for it.
@@ -130,7 +129,7 @@ fn trace(headers: &mut HeaderMap, message: &Message) {
     // A state without its parent means nothing.
     headers.remove("tracestate");
     let made = value_of(&metadata::traceparent(message), false);
-    set(headers, &HeaderName::from_static("traceparent"), [made]);
+    set(headers, &const { HeaderName::from_static("traceparent") }, [made]);
 }
 
 fn named_in_connection(headers: &HeaderMap) -> Vec<String> {

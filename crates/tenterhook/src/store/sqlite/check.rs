@@ -309,7 +309,7 @@ mod tests {
         bytes[last] ^= 1;
         std::fs::write(&log, bytes).unwrap();
         assert!(is_not_believed(&Wal::scan(&path), &conn));
-        std::fs::File::options().write(true).open(&log).unwrap().set_len(32 + 4120).unwrap();
+        File::options().write(true).open(&log).unwrap().set_len(32 + 4120).unwrap();
         assert!(is_not_believed(&Wal::scan(&path), &conn), "a log that ends too early");
     }
 

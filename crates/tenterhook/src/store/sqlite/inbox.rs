@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use super::queue::{Call, Command, Done, Shared, Work};
+use super::queue::{Call, Command, Commands, Done, Shared, Work};
 use crate::store::StoreError;
 
 /// One transaction takes at most so many submissions and bytes.
@@ -18,14 +18,14 @@ const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub(super) struct Inbox {
     calls: Receiver<Call>,
     /// What did not fit into the last group.
-    carried: Option<Command>,
+    carried: Option<Box<Command>>,
     shared: Arc<Shared>,
 }
 
 /// Commands that share a transaction, and what they weigh together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Commands,
     submissions: usize,
     bytes: u64,
 }
@@ -73,7 +73,7 @@ impl Inbox {
     }
 
     /// Adds a command to a group, or keeps it for the next one.
-    fn offer(&mut self, group: &mut Group, command: Command) {
+    fn offer(&mut self, group: &mut Group, command: Box<Command>) {
         self.shared.taken(&command);
         if group.has_room_for(&command) {
             group.push(command);
@@ -84,7 +84,7 @@ impl Inbox {
 }
 
 impl Group {
-    pub(super) fn of(first: Command) -> Self {
+    pub(super) fn of(first: Box<Command>) -> Self {
         let mut group = Self::default();
         group.push(first);
         group
@@ -92,28 +92,29 @@ impl Group {
 
     /// Whether the store is to be closed after it.
     pub(super) fn closes(&self) -> bool {
-        matches!(self.commands.last(), Some(Command { work: Work::Close, .. }))
+        self.commands.last().is_some_and(|last| matches!(last.work, Work::Close))
     }
 
     /// Whether anything more may join: pruning and closing end a group.
     fn is_open(&self) -> bool {
-        let prunes = matches!(self.commands.last(), Some(Command { work: Work::Prune(..), .. }));
-        !prunes && !self.closes() && self.submissions < GROUP_MAX && self.bytes < GROUP_BYTES_MAX
+        let ends =
+            self.commands.last().is_some_and(|last| matches!(last.work, Work::Prune(..) | Work::Close));
+        !ends && self.submissions < GROUP_MAX && self.bytes < GROUP_BYTES_MAX
     }
 
     fn has_room_for(&self, command: &Command) -> bool {
         self.submissions + submissions(command) <= GROUP_MAX && self.bytes + command.bytes <= GROUP_BYTES_MAX
     }
 
-    fn push(&mut self, command: Command) {
+    fn push(&mut self, command: Box<Command>) {
         self.submissions += submissions(&command);
         self.bytes += command.bytes;
         self.commands.push(command);
     }
 }
 
-impl From<Vec<Command>> for Group {
-    fn from(commands: Vec<Command>) -> Self {
+impl From<Commands> for Group {
+    fn from(commands: Commands) -> Self {
         let mut group = Self::default();
         commands.into_iter().for_each(|command| group.push(command));
         group
@@ -137,7 +138,7 @@ fn submissions(command: &Command) -> usize {
 }
 
 /// Tells all of them no.
-pub(super) fn refuse(commands: Vec<Command>, error: &StoreError) {
+pub(super) fn refuse(commands: Commands, error: &StoreError) {
     for command in commands {
         // Closing a store that is in trouble already is no failure.
         let closing = matches!(command.work, Work::Close);

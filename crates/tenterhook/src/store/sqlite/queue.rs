@@ -60,10 +60,13 @@ pub(super) struct Command {
     pub(super) _place: Option<Place>,
 }
 
+/// Several, which move from hand to hand as pointers: one is 350 bytes long.
+pub(super) type Commands = Vec<Box<Command>>;
+
 /// What comes to the writer.
 #[derive(Debug)]
 pub(super) enum Call {
-    Command(Command),
+    Command(Box<Command>),
     /// The disk is free for the next transaction.
     Synced,
 }
@@ -262,7 +265,7 @@ impl Queue {
         let Some(sender) = sender.as_ref() else { return Err(closed()) };
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        sender.try_send(Call::Command(command)).map_err(|error| {
+        sender.try_send(Call::Command(Box::new(command))).map_err(|error| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             match error {

@@ -16,7 +16,7 @@ use super::Faults;
 use super::engine::judge;
 use super::handout::{Handout, Taken};
 use super::inbox::{self, is_accept};
-use super::queue::{Command, Done, Queue, Shared, Work};
+use super::queue::{Commands, Done, Queue, Shared, Work};
 use super::schema::{beside, failed};
 use crate::model::Accepted;
 use crate::store::{StoreError, StoreErrorKind};
@@ -25,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 /// A transaction that is committed but not yet durable, with what is to be said of it.
 #[derive(Debug)]
 pub(super) struct Committed {
-    pub(super) group: Vec<Command>,
+    pub(super) group: Commands,
     pub(super) done: Vec<Result<Done, StoreError>>,
     /// Leases of new deliveries.
     pub(super) taken: Vec<Taken>,
@@ -194,7 +194,8 @@ impl Surroundings {
         let Committed { group, done, taken, log, woke, began, .. } = committed;
         self.shared.count_commit();
         if log.is_some() {
-            self.metrics.commit_took(began.elapsed(), group.iter().map(inbox::accepts).sum());
+            self.metrics
+                .commit_took(began.elapsed(), group.iter().map(|command| inbox::accepts(command)).sum());
             self.metrics.fsync_took(sync_took);
         }
         let accepts = group.iter().filter(|command| is_accept(command));

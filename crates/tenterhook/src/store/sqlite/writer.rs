@@ -122,7 +122,7 @@ impl Writer {
     }
 
     /// The next command; `None` when everybody has hung up. Between commands the store heals and tidies up.
-    fn next(&mut self, inbox: &mut Inbox) -> Option<Command> {
+    fn next(&mut self, inbox: &mut Inbox) -> Option<Box<Command>> {
         loop {
             let mut in_trouble = self.engine.is_none() || self.shared.is_in_trouble();
             if in_trouble && self.probed.elapsed() >= PROBE {
@@ -193,7 +193,10 @@ impl Writer {
     /// From BEGIN to COMMIT; on failure everything is as before, in the file and in RAM. What is committed is told by
     /// nobody before the [`Syncer`] has made it durable.
     fn transact(&mut self, group: &mut Group, inbox: Option<&mut Inbox>) -> rusqlite::Result<Committed> {
-        if self.is_short() && self.looked.elapsed() >= LOOK && group.commands.iter().any(is_accept) {
+        if self.is_short()
+            && self.looked.elapsed() >= LOOK
+            && group.commands.iter().any(|command| is_accept(command))
+        {
             self.look_for_room();
         }
         let began = Instant::now();
@@ -259,7 +262,7 @@ impl Writer {
     }
 
     /// Where a trouble is over once it is durable: how many there had been.
-    fn after_commit(&mut self, group: &[Command], done: &[Result<Done, StoreError>]) -> Option<u64> {
+    fn after_commit(&mut self, group: &[Box<Command>], done: &[Result<Done, StoreError>]) -> Option<u64> {
         let engine = self.engine.as_ref()?;
         let wrote = engine.wrote;
         self.guard = engine.guard;
@@ -272,7 +275,7 @@ impl Writer {
             return None;
         }
         // Only an accept shows that there is room again; anything that writes shows that the disk answers.
-        let accepted = group.iter().any(is_accept) && !self.is_short();
+        let accepted = group.iter().any(|command| is_accept(command)) && !self.is_short();
         (wrote && (accepted || !self.shared.is_full())).then(|| self.shared.troubles())
     }
 }
