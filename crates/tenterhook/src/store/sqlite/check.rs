@@ -19,6 +19,7 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
 use super::queue::{Queue, Work};
 use super::schema::{self, beside};
+use super::syncer::UNDER_WAY_MAX;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Findings that are told.
@@ -226,13 +227,13 @@ impl Wal {
         wal
     }
 
-    /// Says so, and keeps the log aside, where SQLite believes less of it than was durable. A commit begins only after
-    /// the one before is durable: one that is torn is the last. Two that are not believed mean that the first was
-    /// damaged afterwards, and that everything behind it is lost.
+    /// Says so, and keeps the log aside, where SQLite believes less of it than was durable. Only so many commits are ever on
+    /// their way to the disk: more that are not believed mean that the first of them was damaged afterwards, and that
+    /// everything behind it is lost.
     pub(super) fn compare(&self, conn: &Connection) -> rusqlite::Result<()> {
         let believed: i64 = conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
         let lost = self.commits.iter().filter(|last| **last > believed).count();
-        if lost < 2 {
+        if lost <= UNDER_WAY_MAX {
             return Ok(());
         }
         let aside = beside(&self.path, ".damaged");

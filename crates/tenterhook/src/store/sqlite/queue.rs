@@ -67,7 +67,7 @@ pub(super) type Commands = Vec<Box<Command>>;
 #[derive(Debug)]
 pub(super) enum Call {
     Command(Box<Command>),
-    /// The disk is free for the next transaction.
+    /// A commit is durable, or failed to become so.
     Synced,
 }
 
@@ -275,8 +275,8 @@ impl Queue {
         })
     }
 
-    /// Tells the writer that the disk is free. Where the queue is full it has something to receive anyway.
-    pub(super) fn wake(&self) {
+    /// Tells the writer that a sync ended. Where the queue is full it has something to receive anyway.
+    pub(super) fn synced(&self) {
         if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             let _ = sender.try_send(Call::Synced);
         }

@@ -1,7 +1,7 @@
 //! Makes commits durable, and only then tells anybody of them. SQLite leaves the fsync to this thread
-//! (`synchronous=NORMAL`), so that the writer works at the next transaction while the disk is busy with the last one. One
-//! transaction at a time: the next one is committed when the disk is free. Knows the log as a file, and nothing of what
-//! stands in it.
+//! (`synchronous=NORMAL`), so that the writer works at the next transaction while the disk is busy with the last one. That
+//! one is committed when the disk is free, or so late that it will just be: the disk then never waits for the writer, and
+//! no more than two commits are ever on their way to it. Knows the log as a file, and nothing of what stands in it.
 
 use std::fs::File;
 use std::path::Path;
@@ -21,6 +21,9 @@ use super::schema::{beside, failed};
 use crate::model::Accepted;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::telemetry::metrics::Metrics;
+
+/// Commits that may be on their way to the disk at the same time.
+pub(super) const UNDER_WAY_MAX: usize = 2;
 
 /// A transaction that is committed but not yet durable, with what is to be said of it.
 #[derive(Debug)]
@@ -54,7 +57,12 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Now {
-    is_busy: bool,
+    /// Commits that are not durable yet.
+    under_way: usize,
+    /// When the present sync began.
+    since: Option<Instant>,
+    /// How long one takes, of late.
+    usual: Duration,
     failure: Option<rusqlite::Error>,
 }
 
@@ -104,32 +112,48 @@ impl Syncer {
         Ok(Self { hand: Some(hand), thread: Some(thread), state })
     }
 
-    /// Whether the disk is at work.
-    pub(super) fn is_busy(&self) -> bool {
-        self.state.lock().is_busy
+    /// Whether the next transaction may be committed now: it will be when half of the present sync is over.
+    pub(super) fn may_commit(&self) -> bool {
+        let now = self.state.lock();
+        match now.under_way {
+            0 => true,
+            UNDER_WAY_MAX.. => false,
+            _ => now.since.is_some_and(|since| since.elapsed() > now.usual / 2),
+        }
     }
 
-    /// Waits until it is not.
+    /// Waits until a sync ends, where one is under way.
+    pub(super) fn wait_for_one(&self) {
+        let now = self.state.lock();
+        let before = now.under_way;
+        let ended = |now: &mut Now| now.under_way > 0 && now.under_way == before;
+        drop(self.state.became_free.wait_while(now, ended));
+    }
+
+    /// Waits until nothing is under way.
     pub(super) fn wait(&self) {
         let mut now = self.state.lock();
-        while now.is_busy {
+        while now.under_way > 0 {
             now = self.state.became_free.wait(now).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Why the last transaction did not become durable, once.
+    /// Why a transaction did not become durable, once. Every one that was handed over since is refused as well; none is
+    /// left when this says so.
     pub(super) fn failure(&self) -> Option<rusqlite::Error> {
+        self.state.lock().failure.as_ref()?;
+        self.wait();
         self.state.lock().failure.take()
     }
 
-    /// Hands over what was committed; the disk is not at work.
+    /// Hands over what was committed, as [`Self::may_commit`] allowed.
     pub(super) fn hand_over(&self, committed: Committed) {
-        self.state.lock().is_busy = true;
+        self.state.lock().under_way += 1;
         let handed = self.hand.as_ref().map(|hand| hand.send(committed));
         if !matches!(handed, Some(Ok(()))) {
             // The callers hear that the store is closed: their senders were dropped with it.
             tracing::error!("store_syncer_gone");
-            self.state.free(None);
+            self.state.ended(None);
         }
     }
 }
@@ -148,47 +172,73 @@ impl State {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free(&self, failure: Option<rusqlite::Error>) {
+    /// A sync begins; the error: an earlier one has failed.
+    fn begins(&self) -> Result<Instant, StoreError> {
         let mut now = self.lock();
-        now.is_busy = false;
-        now.failure = failure;
+        if let Some(error) = &now.failure {
+            return Err(judge(error, "write"));
+        }
+        let since = Instant::now();
+        now.since = Some(since);
+        Ok(since)
+    }
+
+    fn ended(&self, failure: Option<rusqlite::Error>) {
+        let mut now = self.lock();
+        if let Some(since) = now.since.take() {
+            now.usual = (now.usual * 7 + since.elapsed()) / 8;
+        }
+        now.under_way = now.under_way.saturating_sub(1);
+        now.failure = now.failure.take().or(failure);
         self.became_free.notify_all();
     }
 }
 
 fn run(around: &Surroundings, state: &State, handed: &Receiver<Committed>) {
     while let Ok(committed) = handed.recv() {
-        let began = Instant::now();
-        around.shared.syncing(true);
-        let synced = match &committed.log {
-            Some(log) => sync(log, around.faults.as_deref()),
-            None => Ok(()),
-        };
-        around.shared.syncing(false);
+        let synced = state.begins().map(|since| (since, around.make_durable(&committed)));
         match synced {
-            Ok(()) => {
+            Ok((since, Ok(()))) => {
+                let took = since.elapsed();
                 if let Some(troubles) = committed.ends_trouble {
                     around.shared.end_trouble(troubles);
                 }
                 // The writer goes on first: the disk waits for it, and these callers have waited already.
-                state.free(None);
-                around.queue.wake();
-                around.publish(committed, began.elapsed());
+                state.ended(None);
+                around.queue.synced();
+                around.publish(committed, took);
             }
-            Err(error) => {
+            Ok((_, Err(error))) => {
                 let trouble = judge(&error, "write");
-                state.free(Some(error));
-                around.queue.wake();
-                for taken in &committed.taken {
-                    taken.lane.lend(1);
-                }
-                inbox::refuse(committed.group, &trouble);
+                state.ended(Some(error));
+                around.give_up(committed, &trouble);
+            }
+            Err(trouble) => {
+                state.ended(None);
+                around.give_up(committed, &trouble);
             }
         }
     }
 }
 
 impl Surroundings {
+    fn make_durable(&self, committed: &Committed) -> rusqlite::Result<()> {
+        let Some(log) = &committed.log else { return Ok(()) };
+        self.shared.syncing(true);
+        let synced = sync(log, self.faults.as_deref());
+        self.shared.syncing(false);
+        synced
+    }
+
+    /// Nobody knows what of it is on the disk.
+    fn give_up(&self, committed: Committed, trouble: &StoreError) {
+        self.queue.synced();
+        for taken in &committed.taken {
+            taken.lane.lend(1);
+        }
+        inbox::refuse(committed.group, trouble);
+    }
+
     /// Counts it, tells everybody, and hands out what was leased.
     fn publish(&self, committed: Committed, sync_took: Duration) {
         let Committed { group, done, taken, log, woke, began, .. } = committed;

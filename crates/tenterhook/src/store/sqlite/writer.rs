@@ -217,7 +217,7 @@ impl Writer {
     }
 
     /// Performs a group, and what joins it while the disk is at work on the transaction before. Nothing is committed on
-    /// top of what may be lost.
+    /// top of what is lost.
     fn build(
         &mut self,
         group: &mut Group,
@@ -233,16 +233,16 @@ impl Writer {
             for command in group.commands.iter().skip(done.len()) {
                 done.push(perform(engine, command)?);
             }
-            if !self.syncer.is_busy() {
+            if self.syncer.may_commit() {
                 break;
             }
             let may_grow = inbox.as_deref_mut().is_some_and(|inbox| inbox.fill(group));
-            if group.commands.len() > done.len() || !self.syncer.is_busy() {
+            if group.commands.len() > done.len() || self.syncer.may_commit() {
                 continue;
             }
             let waited = may_grow && inbox.as_deref_mut().is_some_and(|inbox| inbox.wait_for_one(group));
             if !waited {
-                self.syncer.wait();
+                self.syncer.wait_for_one();
             }
         }
         if let Some(error) = self.syncer.failure() {

@@ -230,7 +230,7 @@ async fn after_a_failed_sync_nothing_is_answered_that_was_built_upon_it_and_the_
     bench.disk.sync_stalled.store(false, Ordering::SeqCst);
     let refused = lost.await.expect("ends").expect_err("refused");
     assert_eq!(refused.kind, StoreErrorKind::Unavailable);
-    // Whether it came before or after the disk said no, it stands upon nothing that may be lost.
+    // Committed upon the lost one it is refused with it; later it is taken.
     let upon = upon.await.expect("ends");
     until("ready again", || store.ready().is_ok()).await;
     let wal = std::fs::metadata(format!("{}-wal", bench.path().display())).expect("a WAL").len();
@@ -240,7 +240,7 @@ async fn after_a_failed_sync_nothing_is_answered_that_was_built_upon_it_and_the_
     match upon {
         Ok(Accepted::New { .. }) => {}
         Ok(other) => panic!("{other:?}"),
-        Err(_) => drop(accept_new(&store, draft("upon", "{}", START)).await),
+        Err(_) => drop(accept(&store, draft("upon", "{}", START)).await.expect("is there, or is taken now")),
     }
     assert_eq!(store.recount().await.expect("recounts").events.accepted, 3);
     assert_eq!(lease(&store, START, 10).await.leases.len(), 3);
