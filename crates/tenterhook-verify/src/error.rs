@@ -30,6 +30,8 @@ pub enum Reason {
     TokenMismatch,
     /// The scheme signs the public URL and none is configured.
     MissingUrl,
+    /// The scheme needs a setting of the source that is not configured.
+    MissingSetting,
     /// More signature candidates than any provider sends.
     TooManyCandidates,
     /// No secret is live at this time.
@@ -55,6 +57,7 @@ impl Reason {
             Self::BodyHashMismatch => "body_hash_mismatch",
             Self::TokenMismatch => "token_mismatch",
             Self::MissingUrl => "missing_url",
+            Self::MissingSetting => "missing_setting",
             Self::TooManyCandidates => "too_many_candidates",
             Self::NoLiveSecret => "no_live_secret",
             Self::MalformedContent => "malformed_content",
@@ -62,7 +65,7 @@ impl Reason {
     }
 
     /// Every reason, for tables of metrics and docs.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MissingSignature,
         Self::MalformedSignature,
         Self::NoSupportedScheme,
@@ -75,6 +78,7 @@ impl Reason {
         Self::BodyHashMismatch,
         Self::TokenMismatch,
         Self::MissingUrl,
+        Self::MissingSetting,
         Self::TooManyCandidates,
         Self::NoLiveSecret,
         Self::MalformedContent,

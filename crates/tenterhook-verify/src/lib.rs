@@ -12,6 +12,7 @@
 //! | [`provider`] | the catalog: what is known about each provider |
 //! | [`locate`] | where an id, a type or a timestamp is found in a request |
 //! | [`secret`] | key material that never prints itself |
+//! | [`settings`] | what a scheme has to know about a source beside its secrets |
 //! | [`vectors`] | files of recorded requests with their expected verdicts, run through the same verifier |
 //! | [`error`] | why a request was refused, or could not be signed |
 
@@ -21,6 +22,7 @@ pub mod provider;
 pub mod request;
 pub mod scheme;
 pub mod secret;
+pub mod settings;
 pub mod spec;
 pub mod vectors;
 pub mod verifier;
@@ -31,8 +33,9 @@ pub use provider::{Provider, catalog};
 pub use request::Request;
 pub use scheme::Scheme;
 pub use secret::Secret;
+pub use settings::Settings;
 pub use spec::SchemeSpec;
-pub use verifier::{Explanation, Verified, Verifier};
+pub use verifier::{Explanation, Sealed, Verified, Verifier};
 
 /// The example of the README, compiled and run as a test.
 #[cfg(doctest)]

@@ -1,11 +1,12 @@
 //! A checked scheme: a closed set of signature families, each in a file of its own.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
 pub(crate) mod asymmetric;
+pub(crate) mod coded;
 pub(crate) mod content;
 pub(crate) mod encoding;
 pub(crate) mod hmac;
@@ -13,17 +14,18 @@ pub(crate) mod list;
 pub(crate) mod signed;
 pub(crate) mod time;
 pub(crate) mod token;
-pub(crate) mod url;
+pub(crate) mod twilio;
 
 use crate::error::{SignError, SpecError, VerifyError};
 use crate::locate::Locator;
 use crate::request::Request;
 use crate::secret::Secret;
-use crate::verifier::Facts;
+use crate::settings::{Setting, Settings};
+use crate::verifier::{Facts, Sealed};
+use coded::{Call, Coded, KeyKind};
 use encoding::key_base64;
 use signed::{Algorithm, SignatureAt, SignedScheme};
 use token::TokenScheme;
-use url::TwilioScheme;
 
 /// How a sender signs, ready to run. Cheap to clone. Made by [`SchemeSpec::compile`](crate::SchemeSpec::compile), by
 /// the catalog, or by [`Scheme::unsigned`].
@@ -39,7 +41,7 @@ pub(crate) enum Family {
     Unsigned,
     Signed(SignedScheme),
     Token(TokenScheme),
-    Twilio(TwilioScheme),
+    Coded(Box<dyn Coded>),
 }
 
 /// How the configured text of a secret becomes key bytes.
@@ -103,7 +105,11 @@ impl Scheme {
     /// sign unless a private key is given).
     #[must_use]
     pub fn is_asymmetric(&self) -> bool {
-        matches!(&*self.family, Family::Signed(scheme) if scheme.algorithm.is_asymmetric())
+        match &*self.family {
+            Family::Signed(scheme) => scheme.algorithm.is_asymmetric(),
+            Family::Coded(scheme) => matches!(scheme.key_kind(), KeyKind::Public(..)),
+            Family::Unsigned | Family::Token(_) => false,
+        }
     }
 
     /// Whether the scheme only compares a shared token or credentials: it then proves nothing about the content.
@@ -117,7 +123,7 @@ impl Scheme {
     pub fn signs_url(&self) -> bool {
         match &*self.family {
             Family::Signed(scheme) => scheme.signs_url(),
-            Family::Twilio(_) => true,
+            Family::Coded(scheme) => scheme.signs_url(),
             Family::Unsigned | Family::Token(_) => false,
         }
     }
@@ -125,7 +131,11 @@ impl Scheme {
     /// Whether what is signed carries a timestamp or a nonce, so that equal digests mean the same transmission.
     #[must_use]
     pub fn signs_time(&self) -> bool {
-        matches!(&*self.family, Family::Signed(scheme) if scheme.signs_time())
+        match &*self.family {
+            Family::Signed(scheme) => scheme.signs_time(),
+            Family::Coded(scheme) => scheme.signs_time(),
+            Family::Unsigned | Family::Token(_) => false,
+        }
     }
 
     /// Whether the signature covers what `locator` points at.
@@ -133,7 +143,7 @@ impl Scheme {
     pub fn covers(&self, locator: &Locator) -> bool {
         match &*self.family {
             Family::Signed(scheme) => scheme.covers(locator),
-            Family::Twilio(scheme) => scheme.covers(locator),
+            Family::Coded(scheme) => scheme.covers(locator),
             Family::Unsigned | Family::Token(_) => false,
         }
     }
@@ -143,7 +153,8 @@ impl Scheme {
     pub fn token_headers(&self) -> Vec<HeaderName> {
         match &*self.family {
             Family::Token(scheme) => scheme.headers(),
-            Family::Unsigned | Family::Signed(_) | Family::Twilio(_) => Vec::new(),
+            Family::Coded(scheme) => scheme.token_headers(),
+            Family::Unsigned | Family::Signed(_) => Vec::new(),
         }
     }
 
@@ -152,7 +163,7 @@ impl Scheme {
     pub fn token_query(&self) -> Option<&str> {
         match &*self.family {
             Family::Token(TokenScheme { at: SignatureAt::Located(Locator::Query(name)), .. }) => Some(name),
-            Family::Unsigned | Family::Signed(_) | Family::Token(_) | Family::Twilio(_) => None,
+            Family::Unsigned | Family::Signed(_) | Family::Token(_) | Family::Coded(_) => None,
         }
     }
 
@@ -164,7 +175,17 @@ impl Scheme {
             Family::Unsigned => Vec::new(),
             Family::Signed(scheme) => scheme.headers(),
             Family::Token(scheme) => scheme.headers(),
-            Family::Twilio(scheme) => scheme.headers(),
+            Family::Coded(scheme) => scheme.signature_headers(),
+        }
+    }
+
+    /// What the scheme has to know about a source beside its secrets; see
+    /// [`Verifier::with_settings`](crate::Verifier::with_settings).
+    #[must_use]
+    pub fn settings(&self) -> &'static [Setting] {
+        match &*self.family {
+            Family::Coded(scheme) => scheme.settings(),
+            Family::Unsigned | Family::Signed(_) | Family::Token(_) => &[],
         }
     }
 
@@ -173,29 +194,23 @@ impl Scheme {
     ///
     /// Uses the scheme's own tolerance; where a source has another, use [`Verifier::screen`](crate::Verifier::screen).
     pub fn screen(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), VerifyError> {
-        self.screen_within(headers, None, now)
+        let keys = Keys { secrets: &[], keys: &[] };
+        self.screen_call(headers, &Call { keys, settings: &Settings::default(), tolerance: None, now })
     }
 
-    pub(crate) fn screen_within(
-        &self,
-        headers: &HeaderMap,
-        tolerance: Option<Duration>,
-        now: SystemTime,
-    ) -> Result<(), VerifyError> {
+    pub(crate) fn screen_call(&self, headers: &HeaderMap, call: &Call<'_>) -> Result<(), VerifyError> {
         match &*self.family {
             Family::Unsigned => Ok(()),
-            Family::Signed(scheme) => scheme.screen(headers, tolerance, now),
+            Family::Signed(scheme) => scheme.screen(headers, call.tolerance, call.now),
             Family::Token(scheme) => scheme.screen(headers),
-            Family::Twilio(scheme) => scheme.screen(headers),
+            Family::Coded(scheme) => scheme.screen(headers, call),
         }
     }
 
     pub(crate) fn verify(
         &self,
         request: &Request<'_>,
-        keys: &Keys<'_>,
-        tolerance: Option<Duration>,
-        now: SystemTime,
+        call: &Call<'_>,
         facts: &mut Facts,
     ) -> Result<Match, VerifyError> {
         match &*self.family {
@@ -203,9 +218,9 @@ impl Scheme {
                 let content_sha256 = content::Content::whole(request.body).sha256();
                 Ok(Match { secret_index: None, signed_at: None, content_sha256, content_is_body: true })
             }
-            Family::Signed(scheme) => scheme.verify(request, keys, tolerance, now, facts),
-            Family::Token(scheme) => scheme.verify(request, keys, now, facts),
-            Family::Twilio(scheme) => scheme.verify(request, keys, now, facts),
+            Family::Signed(scheme) => scheme.verify(request, &call.keys, call.tolerance, call.now, facts),
+            Family::Token(scheme) => scheme.verify(request, &call.keys, call.now, facts),
+            Family::Coded(scheme) => scheme.verify(request, call, facts),
         }
     }
 
@@ -213,14 +228,13 @@ impl Scheme {
         &self,
         request: &Request<'_>,
         id: Option<&str>,
-        keys: &Keys<'_>,
-        now: SystemTime,
-    ) -> Result<HeaderMap, SignError> {
+        call: &Call<'_>,
+    ) -> Result<Sealed, SignError> {
         match &*self.family {
-            Family::Unsigned => Ok(HeaderMap::new()),
-            Family::Signed(scheme) => scheme.sign(request, id, keys, now),
-            Family::Token(scheme) => scheme.sign(keys, now),
-            Family::Twilio(scheme) => scheme.sign(request, keys, now),
+            Family::Unsigned => Ok(Sealed::default()),
+            Family::Signed(scheme) => scheme.sign(request, id, &call.keys, call.now).map(Sealed::headers),
+            Family::Token(scheme) => scheme.sign(&call.keys, call.now).map(Sealed::headers),
+            Family::Coded(scheme) => scheme.sign(request, id, call),
         }
     }
 
@@ -228,12 +242,23 @@ impl Scheme {
     /// where the secret is no key at all.
     #[must_use]
     pub fn mac_key_bytes(&self, secret: &Secret) -> Option<usize> {
-        let is_mac = match &*self.family {
-            Family::Unsigned | Family::Token(_) => false,
-            Family::Twilio(_) => true,
-            Family::Signed(scheme) => matches!(scheme.algorithm, Algorithm::Mac(_)),
-        };
-        if is_mac { self.key.decode(secret.expose()).ok().map(|key| key.len()) } else { None }
+        match self.key_kind()? {
+            KeyKind::Mac(_, rule) => rule.decode(secret.expose()).ok().map(|key| key.len()),
+            KeyKind::Text => Some(secret.expose().len()),
+            KeyKind::Public(..) => None,
+        }
+    }
+
+    /// How a secret becomes a key; `None` where it is compared as it is.
+    fn key_kind(&self) -> Option<KeyKind> {
+        match &*self.family {
+            Family::Unsigned | Family::Token(_) => None,
+            Family::Coded(scheme) => Some(scheme.key_kind()),
+            Family::Signed(scheme) => Some(match scheme.algorithm {
+                Algorithm::Mac(mac) => KeyKind::Mac(mac, self.key.clone()),
+                Algorithm::Public(algorithm) => KeyKind::Public(algorithm, self.key.clone()),
+            }),
+        }
     }
 
     /// The key of one secret.
@@ -247,29 +272,25 @@ impl Scheme {
         if bytes.is_empty() {
             return Err(refusal("a secret is empty".to_owned(), "take the secret that the provider shows"));
         }
-        let algorithm = match &*self.family {
-            Family::Unsigned | Family::Token(_) => return Ok(Key::Token(bytes.into())),
-            Family::Twilio(_) => Algorithm::Mac(hmac::Mac::Sha1),
-            Family::Signed(scheme) => scheme.algorithm,
-        };
-        match algorithm {
-            Algorithm::Mac(_) if is_public_key(bytes) => {
+        match self.key_kind() {
+            None => Ok(Key::Token(bytes.into())),
+            Some(KeyKind::Mac(..) | KeyKind::Text) if is_public_key(bytes) => {
                 let hint =
                     "take the shared secret, or choose the scheme whose signatures the public key is for";
                 Err(refusal("a secret is a public key, with which anybody could sign".to_owned(), hint))
             }
-            Algorithm::Mac(mac) => {
-                let bytes =
-                    self.key.decode(bytes).map_err(|problem| refusal(problem, "copy it again, whole"))?;
+            Some(KeyKind::Text) => Ok(Key::Token(bytes.into())),
+            Some(KeyKind::Mac(mac, rule)) => {
+                let bytes = rule.decode(bytes).map_err(|problem| refusal(problem, "copy it again, whole"))?;
                 Ok(Key::Mac(Box::new(mac.key(&bytes))))
             }
-            Algorithm::Public(algorithm) => {
+            Some(KeyKind::Public(algorithm, rule)) => {
                 let hint = "take the public key that the provider shows, as PEM or as one line";
                 let text =
                     std::str::from_utf8(bytes).map_err(|_| refusal("a key is not text".to_owned(), hint))?;
-                let hex = self.key.form == KeyForm::Hex;
-                let key =
-                    algorithm.key(text, hex, &self.key.prefixes).map_err(|problem| refusal(problem, hint))?;
+                let key = algorithm
+                    .key(text, rule.form == KeyForm::Hex, &rule.prefixes)
+                    .map_err(|problem| refusal(problem, hint))?;
                 Ok(Key::Public(key))
             }
         }

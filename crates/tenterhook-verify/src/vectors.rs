@@ -2,8 +2,9 @@
 //!
 //! A file is a JSON array; one object per request: `provider`, `name`, `origin` (`official`, `sdk-generated`,
 //! `spec-derived`), `source`, `method`, `url`, `headers`, `body_b64`, `secret` or `secrets` or `public_key_pem`,
-//! `now_unix`, `tolerance_secs`, `scheme` (an alternative of the provider), `params.now_unix_ms`, and `expect`:
-//! `valid` or `invalid:<reason>`. Reasons are reported, not compared: a verifier that checks in another order may
+//! `now_unix`, `tolerance_secs`, `scheme` (an alternative of the provider), `params`, and `expect`: `valid` or
+//! `invalid:<reason>`. `params` holds the settings that the scheme declares, by name, and `now_unix_ms` (a finer clock),
+//! `callback_url` (the public URL, where it is another than the one that arrived); the rest of it is for people. Reasons are reported, not compared: a verifier that checks in another order may
 //! rightly name another one. Other fields are remarks for people.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
 use crate::provider::provider;
-use crate::{Request, Secret, Verifier};
+use crate::settings::SettingValue;
+use crate::{Request, Scheme, Secret, Settings, Verifier};
 
 /// One recorded request.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,12 +40,8 @@ pub struct Vector {
     now_unix: Option<f64>,
     tolerance_secs: Option<u64>,
     scheme: Option<String>,
-    params: Option<Params>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Params {
-    now_unix_ms: Option<u64>,
+    #[serde(default)]
+    params: BTreeMap<String, serde_json::Value>,
 }
 
 /// What came out of one vector.
@@ -102,6 +100,9 @@ impl Vector {
             // A secret that no verifier can be built from verifies nothing.
             return Ok("invalid:unusable_secret".to_owned());
         };
+        let Ok(verifier) = verifier.with_settings(self.settings(scheme)) else {
+            return Ok("invalid:unusable_settings".to_owned());
+        };
         let verifier = match self.tolerance_secs {
             Some(seconds) => verifier.with_tolerance(Duration::from_secs(seconds)),
             None => verifier,
@@ -109,13 +110,28 @@ impl Vector {
         let headers = self.header_map()?;
         let method: Method = self.method.parse().map_err(|_| "unreadable vector: method")?;
         let body = BASE64.decode(self.body_b64.as_bytes()).map_err(|_| "unreadable vector: body_b64")?;
-        let request = Request { method: &method, url: self.url.as_deref(), headers: &headers, body: &body };
+        let request = Request { method: &method, url: self.url(), headers: &headers, body: &body };
         let now = self.now()?;
         // The gateway screens headers before it reads a body; both must come to the same verdict.
         match verifier.screen(&headers, now).and_then(|()| verifier.verify(&request, now)) {
             Ok(_) => Ok("valid".to_owned()),
             Err(error) => Ok(format!("invalid:{}", error.reason.code())),
         }
+    }
+
+    /// The settings that the scheme declares, out of `params`.
+    fn settings(&self, scheme: &Scheme) -> Settings {
+        let given = scheme.settings().iter().filter_map(|setting| {
+            let value = setting_value(self.params.get(setting.name)?)?;
+            Some((setting.name, value))
+        });
+        given.fold(Settings::default(), |settings, (name, value)| settings.with(name, value))
+    }
+
+    /// The public URL as it was registered at the provider.
+    fn url(&self) -> Option<&str> {
+        let registered = self.params.get("callback_url").and_then(serde_json::Value::as_str);
+        registered.or(self.url.as_deref())
     }
 
     fn keys(&self) -> Vec<Secret> {
@@ -139,11 +155,24 @@ impl Vector {
 
     /// The clock of the vector. Without one no timestamp is involved and any time will do.
     fn now(&self) -> Result<SystemTime, String> {
-        let since = match self.params.as_ref().and_then(|params| params.now_unix_ms) {
+        let since = match self.params.get("now_unix_ms").and_then(serde_json::Value::as_u64) {
             Some(millis) => Ok(Duration::from_millis(millis)),
             None => Duration::try_from_secs_f64(self.now_unix.unwrap_or_default()),
         };
         let since = since.map_err(|_| "unreadable vector: now_unix")?;
         SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| "unreadable vector: now_unix".to_owned())
+    }
+}
+
+/// A setting as a file of vectors writes it. What is no text within a list or a table is taken as the text of its JSON.
+fn setting_value(value: &serde_json::Value) -> Option<SettingValue> {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::Array(values) => Some(SettingValue::List(values.iter().map(text).collect())),
+        serde_json::Value::Object(values) => Some(SettingValue::Table(
+            values.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        )),
+        other => Some(SettingValue::Text(text(other))),
     }
 }

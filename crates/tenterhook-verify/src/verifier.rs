@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::scheme::coded::Call;
 use crate::scheme::content::Content;
 use crate::scheme::{Key, Keys, Match};
-use crate::{Request, Scheme, Secret, SignError, SpecError, VerifyError};
+use crate::{Request, Scheme, Secret, Settings, SignError, SpecError, VerifyError};
 
 /// A scheme with the secrets that count for one source. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub struct Verifier {
     scheme: Scheme,
     secrets: Arc<[Secret]>,
     keys: Arc<[Key]>,
+    settings: Arc<Settings>,
     tolerance: Option<Duration>,
 }
 
@@ -35,7 +37,19 @@ impl Verifier {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { scheme, secrets: secrets.into(), keys: keys.into(), tolerance: None })
+        let settings = Arc::default();
+        Ok(Self { scheme, secrets: secrets.into(), keys: keys.into(), settings, tolerance: None })
+    }
+
+    /// The same verifier with what its scheme has to know beside the secrets ([`Scheme::settings`]); refuses what is
+    /// missing, malformed, or means nothing to the scheme: all problems at once, each under its name.
+    ///
+    /// Without the settings that its scheme requires, a verifier refuses every request with
+    /// [`Reason::MissingSetting`](crate::Reason::MissingSetting).
+    pub fn with_settings(mut self, settings: Settings) -> Result<Self, Vec<SpecError>> {
+        settings.check(self.scheme.settings())?;
+        self.settings = Arc::new(settings);
+        Ok(self)
     }
 
     /// The same verifier with another tolerance for timestamps.
@@ -60,13 +74,13 @@ impl Verifier {
     /// Whether the headers alone show that verification cannot succeed: [`Scheme::screen`] with this verifier's
     /// tolerance. To be asked before any byte of the body is read.
     pub fn screen(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), VerifyError> {
-        self.scheme.screen_within(headers, self.tolerance, now)
+        self.scheme.screen_call(headers, &self.call(now))
     }
 
     /// Verifies over the exact bytes. Timestamps are judged before the MAC; every live secret is tried; comparison is
     /// in constant time; fails closed.
     pub fn verify<'r>(&self, request: &Request<'r>, now: SystemTime) -> Result<Verified<'r>, VerifyError> {
-        let found = self.scheme.verify(request, &self.keys(), self.tolerance, now, &mut Facts::off())?;
+        let found = self.scheme.verify(request, &self.call(now), &mut Facts::off())?;
         let Match { secret_index, signed_at, content_sha256, content_is_body } = found;
         Ok(Verified { request: *request, secret_index, signed_at, content_sha256, content_is_body })
     }
@@ -74,14 +88,32 @@ impl Verifier {
     /// The headers that make `request` verify: the mirror of [`Verifier::verify`], with the first live secret. `id` is
     /// the message id for schemes that sign one in a header; without it the header must already be in `request`.
     ///
-    /// Only headers that the scheme needs are in the answer; they replace those of the same name in the request.
+    /// Only headers that the scheme needs are in the answer; they replace those of the same name in the request. A scheme
+    /// that carries its signature elsewhere has no such headers: for those, and for any, there is [`Verifier::seal`].
     pub fn sign(
         &self,
         request: &Request<'_>,
         id: Option<&str>,
         now: SystemTime,
     ) -> Result<HeaderMap, SignError> {
-        self.scheme.sign(request, id, &self.keys(), now)
+        let sealed = self.seal(request, id, now)?;
+        if sealed.body.is_some() || sealed.url.is_some() {
+            let fault =
+                "this scheme carries its signature inside the request, where headers alone do not put it";
+            return Err(SignError(fault.to_owned()));
+        }
+        Ok(sealed.headers)
+    }
+
+    /// [`Verifier::sign`] for every scheme: what has to be changed about `request` so that it verifies, be it headers,
+    /// the body (Mailgun, Adyen), or the URL (Vonage's signed messages).
+    pub fn seal(
+        &self,
+        request: &Request<'_>,
+        id: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Sealed, SignError> {
+        self.scheme.sign(request, id, &self.call(now))
     }
 
     /// What was compared against what, without key material and without the expected signature.
@@ -95,7 +127,7 @@ impl Verifier {
                 facts.note("header", || format!("`{name}` arrived {values} times"));
             }
         }
-        let found = self.scheme.verify(request, &self.keys(), self.tolerance, now, &mut facts);
+        let found = self.scheme.verify(request, &self.call(now), &mut facts);
         match &found {
             Ok(Match { secret_index: Some(index), .. }) => {
                 facts.note("result", || format!("secret {} of {} matches", index + 1, self.secrets.len()));
@@ -106,8 +138,46 @@ impl Verifier {
         Explanation { facts: facts.into_list(), verdict: found.map(|found| found.secret_index) }
     }
 
-    fn keys(&self) -> Keys<'_> {
-        Keys { secrets: &self.secrets, keys: &self.keys }
+    fn call(&self, now: SystemTime) -> Call<'_> {
+        let keys = Keys { secrets: &self.secrets, keys: &self.keys };
+        Call { keys, settings: &self.settings, tolerance: self.tolerance, now }
+    }
+}
+
+/// What signing changes about a request. What is not here stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Headers that replace those of the same name.
+    pub headers: HeaderMap,
+    /// The body, where the scheme writes into it.
+    pub body: Option<Vec<u8>>,
+    /// The public URL, where the scheme writes into its query.
+    pub url: Option<String>,
+}
+
+impl Sealed {
+    /// Headers and nothing else.
+    pub(crate) fn headers(headers: HeaderMap) -> Self {
+        Self { headers, ..Self::default() }
+    }
+
+    /// One header and nothing else.
+    pub(crate) fn header(name: &HeaderName, value: &str) -> Result<Self, SignError> {
+        Self::default().and_header(name, value)
+    }
+
+    /// The same with one more header.
+    pub(crate) fn and_header(mut self, name: &HeaderName, value: &str) -> Result<Self, SignError> {
+        let value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| SignError(format!("`{name}` cannot hold a control character")))?;
+        self.headers.insert(name.clone(), value);
+        Ok(self)
+    }
+
+    /// A body and nothing else.
+    #[allow(dead_code, reason = "the schemes that write bodies come one by one")]
+    pub(crate) fn body(body: Vec<u8>) -> Self {
+        Self { body: Some(body), ..Self::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::{SchemeSpec, TimestampSpec, parse_duration};
 use crate::locate::Locator;
 use crate::scheme::asymmetric::PublicAlgorithm;
+use crate::scheme::coded;
 use crate::scheme::content::{Part, Template};
 use crate::scheme::encoding::Encoding;
 use crate::scheme::hmac::Mac;
@@ -14,7 +15,6 @@ use crate::scheme::list::{ListRule, ListTime};
 use crate::scheme::signed::{Algorithm, HeaderPattern, Layout, SignatureAt, SignedScheme};
 use crate::scheme::time::{TimeAt, TimeRule, Unit};
 use crate::scheme::token::TokenScheme;
-use crate::scheme::url::TwilioScheme;
 use crate::scheme::{Family, KeyForm, KeyRule};
 use crate::{Scheme, SpecError};
 
@@ -63,11 +63,12 @@ fn coded(spec: &SchemeSpec, name: &str, problems: &mut Problems) -> Option<Schem
     if *spec != (SchemeSpec { scheme: spec.scheme.clone(), ..SchemeSpec::default() }) {
         problems.add("scheme", "a named scheme takes no other key", "remove the other keys, or `scheme`");
     }
-    if name != "twilio" {
-        problems.add("scheme", format!("`{name}` is not a named scheme"), "the named scheme is `twilio`");
+    let Some(scheme) = coded::named(name) else {
+        let names: Vec<&str> = coded::names().collect();
+        problems.add("scheme", format!("`{name}` is not a named scheme"), one_of(&names));
         return None;
-    }
-    Some(Scheme::of(Family::Twilio(TwilioScheme::new()), KeyRule::default()))
+    };
+    Some(Scheme::of(Family::Coded(scheme), KeyRule::default()))
 }
 
 /// A shared token or basic credentials.

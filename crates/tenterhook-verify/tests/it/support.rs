@@ -12,7 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use tenterhook_verify::provider::catalog;
-use tenterhook_verify::{Reason, Request, Scheme, SchemeSpec, Secret, Verifier, VerifyError};
+use tenterhook_verify::{
+    Reason, Request, Scheme, SchemeSpec, Secret, Settings, SpecError, Verifier, VerifyError,
+};
 
 pub(crate) const SECRET: &str = "a-secret-of-the-verify-tests-0123";
 const OTHER: &str = "a-secret-of-somebody-else-altogether";
@@ -34,6 +36,7 @@ pub(crate) struct Case {
     pub(crate) scheme: Scheme,
     pub(crate) secret: Secret,
     pub(crate) other: Secret,
+    pub(crate) settings: Settings,
     pub(crate) url: String,
     /// Before it is signed.
     pub(crate) headers: HeaderMap,
@@ -42,26 +45,33 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn verifier(&self) -> Verifier {
-        Verifier::new(self.scheme.clone(), vec![self.secret.clone()]).unwrap()
+        self.verifier_with(vec![self.secret.clone()]).unwrap()
+    }
+
+    /// The case's scheme and settings with other secrets.
+    pub(crate) fn verifier_with(&self, secrets: Vec<Secret>) -> Result<Verifier, Vec<SpecError>> {
+        Verifier::new(self.scheme.clone(), secrets)?.with_settings(self.settings.clone())
     }
 
     /// Signs `body` for `id` at `now`.
-    pub(crate) fn sign(&self, id: &str, body: &[u8], now: SystemTime) -> Signed<'_> {
+    pub(crate) fn sign(&self, id: &str, body: &[u8], now: SystemTime) -> Signed {
         let verifier = self.verifier();
         let request = Request { method: &Method::POST, url: Some(&self.url), headers: &self.headers, body };
         let made =
-            verifier.sign(&request, Some(id), now).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+            verifier.seal(&request, Some(id), now).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let mut headers = self.headers.clone();
-        headers.extend(made.clone());
-        let mut names: Vec<HeaderName> = made.keys().cloned().collect();
+        headers.extend(made.headers.clone());
+        let mut names: Vec<HeaderName> = made.headers.keys().cloned().collect();
         names.extend(self.scheme.signature_headers().into_iter().filter(|name| headers.contains_key(name)));
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
-        Signed { case: self, verifier, names, headers, body: body.to_vec() }
+        let (body, url) = (made.body.unwrap_or_else(|| body.to_vec()), made.url);
+        let url = url.unwrap_or_else(|| self.url.clone());
+        Signed { verifier, names, headers, url, body }
     }
 
     /// The case's own request, signed.
-    pub(crate) fn signed(&self) -> Signed<'_> {
+    pub(crate) fn signed(&self) -> Signed {
         let signed = self.sign("msg_1", &self.body, now());
         assert_eq!(signed.verify(&signed.headers, &signed.body), Ok(()), "{}", self.name);
         signed
@@ -74,19 +84,19 @@ impl Case {
 }
 
 /// A request that verifies.
-pub(crate) struct Signed<'c> {
-    pub(crate) case: &'c Case,
+pub(crate) struct Signed {
     pub(crate) verifier: Verifier,
     /// The headers that the scheme reads.
     pub(crate) names: Vec<HeaderName>,
     pub(crate) headers: HeaderMap,
+    pub(crate) url: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Signed<'_> {
+impl Signed {
     /// What screening and verification together say, as a gateway asks them.
     pub(crate) fn judge(&self, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Result<(), VerifyError> {
-        let request = Request { method: &Method::POST, url: Some(&self.case.url), headers, body };
+        let request = Request { method: &Method::POST, url: Some(&self.url), headers, body };
         let verified = self.verifier.verify(&request, now).map(drop);
         if verified.is_ok() {
             self.verifier.screen(headers, now).expect("the head refuses what verifies as a whole");
@@ -262,6 +272,7 @@ fn case(name: String, scheme: Scheme, sort: &str) -> Case {
         scheme,
         secret: secret.with_id("k1"),
         other: other.with_id("k1"),
+        settings: Settings::default(),
         url: "https://hooks.example.com/in?a=1".to_owned(),
         headers,
         body: br#"{"id":"evt_1","created":1790000000,"data":[1,2]}"#.to_vec(),

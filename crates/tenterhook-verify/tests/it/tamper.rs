@@ -153,12 +153,12 @@ fn another_nobodys_or_a_former_secret_opens_nothing() {
         let signed = case.signed();
         let request = Request {
             method: &Method::POST,
-            url: Some(&case.url),
+            url: Some(&signed.url),
             headers: &signed.headers,
             body: &signed.body,
         };
         let verdict = |secrets: Vec<Secret>| {
-            let verifier = Verifier::new(case.scheme.clone(), secrets).unwrap();
+            let verifier = case.verifier_with(secrets).unwrap();
             verifier
                 .verify(&request, now())
                 .map(|verified| verified.secret_index())
@@ -176,8 +176,7 @@ fn another_nobodys_or_a_former_secret_opens_nothing() {
         assert_eq!(verdict(Vec::new()), none, "{} without any secret", case.name);
         let last = case.secret.clone().during(Some(now()), Some(now() + second));
         assert_eq!(verdict(vec![last]), Ok(Some(0)), "{}", case.name);
-        let empty =
-            Verifier::new(case.scheme.clone(), vec![case.secret.clone(), Secret::new("")]).unwrap_err();
+        let empty = case.verifier_with(vec![case.secret.clone(), Secret::new("")]).unwrap_err();
         assert_eq!(
             (empty.len(), empty[0].key.as_str()),
             (1, "secrets"),
@@ -360,7 +359,7 @@ fn what_is_said_about_a_refusal_tells_neither_the_secret_nor_the_signature_that_
         let signed = case.signed();
         for (headers, body) in touched(&signed) {
             let request =
-                Request { method: &Method::POST, url: Some(&case.url), headers: &headers, body: &body };
+                Request { method: &Method::POST, url: Some(&signed.url), headers: &headers, body: &body };
             let refused = signed.verifier.verify(&request, now());
             let mut said = format!("{:?} {:?}", signed.verifier.explain(&request, now()), signed.verifier);
             if let Err(error) = &refused {
@@ -387,7 +386,7 @@ fn what_is_said_about_a_refusal_tells_neither_the_secret_nor_the_signature_that_
 }
 
 /// The request as it is, and touched in a few ways.
-fn touched(signed: &Signed<'_>) -> Vec<(HeaderMap, Vec<u8>)> {
+fn touched(signed: &Signed) -> Vec<(HeaderMap, Vec<u8>)> {
     let mut touched = vec![
         (signed.headers.clone(), signed.body.clone()),
         (

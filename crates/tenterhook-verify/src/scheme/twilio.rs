@@ -4,21 +4,21 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::coded::{Call, Coded, KeyKind, required_signature};
 use super::content::{self, Content};
 use super::encoding::Encoding;
-use super::signed::signature_header;
-use super::{Key, Keys, Match, hmac};
+use super::hmac::{self, Mac};
+use super::{Key, Match};
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
 use crate::request::Request;
-use crate::verifier::Facts;
+use crate::verifier::{Facts, Sealed};
 
 /// More form parameters than Twilio sends; counted before anything is sorted.
 const PARAMETERS_MAX: usize = 1_000;
@@ -46,41 +46,42 @@ impl TwilioScheme {
     pub(crate) fn new() -> Self {
         Self { header: HeaderName::from_static("x-twilio-signature") }
     }
+}
 
-    pub(crate) fn headers(&self) -> Vec<HeaderName> {
+impl Coded for TwilioScheme {
+    fn key_kind(&self) -> KeyKind {
+        KeyKind::utf8(Mac::Sha1)
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
         vec![self.header.clone()]
+    }
+
+    fn signs_url(&self) -> bool {
+        true
     }
 
     /// The URL, and through the hash in it a body that is not a form. Of a form it covers what its fields say one after
     /// the other, but not where a name ends and its value begins: `ab=c` is signed as `a=bc` is.
-    pub(crate) fn covers(&self, locator: &Locator) -> bool {
+    fn covers(&self, locator: &Locator) -> bool {
         matches!(locator, Locator::Query(_) | Locator::Json(_))
     }
 
-    pub(crate) fn screen(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
-        self.signature(headers).map(drop)
-    }
-
-    pub(crate) fn verify(
+    fn verify(
         &self,
         request: &Request<'_>,
-        keys: &Keys<'_>,
-        now: SystemTime,
+        call: &Call<'_>,
         facts: &mut Facts,
     ) -> Result<Match, VerifyError> {
-        let signature = self.signature(request.headers)?;
+        let signature = required_signature(request.headers, &self.header)?;
         let url = content::url(request)?;
         let tails = tails(request, url)?;
         let urls = spellings(url);
-        let live: Vec<_> = keys.live(now).collect();
         facts.note("url", || format!("`{url}`, tried in {} spellings", urls.len()));
         facts.note("form parameters", || {
             format!("{} bytes sorted", tails.iter().map(String::len).max().unwrap_or(0))
         });
-        facts.note("secrets", || format!("{} live of {}", live.len(), keys.len()));
-        if live.is_empty() {
-            return Err(refuse(Reason::NoLiveSecret, "no secret is live at this time"));
-        }
+        let live = call.live(facts)?;
         let signature = Encoding::Base64
             .decode(signature)
             .ok_or_else(|| refuse(Reason::MalformedSignature, format!("`{}` is not base64", self.header)))?;
@@ -88,7 +89,7 @@ impl TwilioScheme {
         for tail in &tails {
             for spelling in &urls {
                 let content = Content::whole(format!("{spelling}{tail}").into_bytes());
-                for (index, key) in &live {
+                for (index, _, key) in &live {
                     let Key::Mac(key) = key else { continue };
                     if hmac::any_matches(key, &content, &candidates) {
                         // The digest is over one spelling of the URL, so that another makes no new transmission.
@@ -109,12 +110,7 @@ impl TwilioScheme {
         Err(refuse(Reason::SignatureMismatch, detail))
     }
 
-    pub(crate) fn sign(
-        &self,
-        request: &Request<'_>,
-        keys: &Keys<'_>,
-        now: SystemTime,
-    ) -> Result<HeaderMap, SignError> {
+    fn sign(&self, request: &Request<'_>, _id: Option<&str>, call: &Call<'_>) -> Result<Sealed, SignError> {
         let url =
             request.url.ok_or_else(|| SignError("the scheme signs the public URL; give one".to_owned()))?;
         let tails = tails(request, url).map_err(|error| {
@@ -126,20 +122,7 @@ impl TwilioScheme {
         })?;
         let tail = tails.first().map_or("", String::as_str);
         let content = Content::whole(format!("{url}{tail}").into_bytes());
-        let key = keys.live(now).find_map(|(_, key)| match key {
-            Key::Mac(key) => Some(key),
-            _ => None,
-        });
-        let key = key.ok_or_else(|| SignError("no secret is live at this time".to_owned()))?;
-        let text = Encoding::Base64.encode(hmac::tag(key, &content).as_ref());
-        let value = HeaderValue::from_str(&text)
-            .map_err(|_| SignError("the signature is not a header".to_owned()))?;
-        Ok(HeaderMap::from_iter([(self.header.clone(), value)]))
-    }
-
-    fn signature<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, VerifyError> {
-        let missing = || refuse(Reason::MissingSignature, format!("`{}` is missing or empty", self.header));
-        signature_header(headers, &self.header)?.ok_or_else(missing)
+        Sealed::header(&self.header, &Encoding::Base64.encode(&call.tag(&content)?))
     }
 }
 
