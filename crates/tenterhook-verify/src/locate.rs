@@ -10,6 +10,8 @@ use crate::{Request, SpecError};
 
 mod json;
 
+pub(crate) use json::each_item;
+
 /// The deepest JSON pointer that is accepted.
 const POINTER_DEPTH_MAX: usize = 32;
 

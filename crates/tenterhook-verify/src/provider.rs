@@ -18,12 +18,16 @@ pub struct Provider {
     pub field: String,
     /// Where the provider documents its scheme.
     pub docs_url: String,
-    /// The default scheme as written.
+    /// The default scheme as written; empty for a provider that signs nothing.
     pub spec: SchemeSpec,
-    /// The default scheme, checked.
+    /// The default scheme, checked. Of a provider that signs nothing it is [`Scheme::unsigned`].
     pub scheme: Scheme,
+    /// The name of the default scheme, for providers whose schemes have names (Buildkite: `signature`).
+    pub scheme_name: Option<String>,
     /// Schemes that have to be chosen by name (`svix-asymmetric`, `github-sha1`); never accepted by default.
     pub alternatives: Vec<(String, Scheme)>,
+    /// The same as written, in the same order.
+    pub(crate) alternative_specs: Vec<(String, SchemeSpec)>,
     /// The provider's id, unique per notification; empty where there is none.
     pub event_id: Locators,
     /// The event type.
@@ -38,12 +42,36 @@ pub struct Provider {
     pub secret_bytes_min: Option<usize>,
     /// Public keys that the provider publishes, by environment (Wise: `production`, `sandbox`), as PEM.
     pub public_keys: Vec<(String, String)>,
+    /// The one status, and the body, that the provider wants as an answer, where not every 2xx will do.
+    pub success: Success,
+    /// The addresses that requests come from, where the provider publishes them.
+    pub source_ranges: Option<SourceRanges>,
     /// Facts that were not verified in a source.
     pub unverified: Vec<String>,
     /// What people get wrong with this provider.
     pub pitfalls: Vec<String>,
     /// A sample event: type, headers, body; for demos, `send` and `fixture`.
     pub samples: Vec<Sample>,
+}
+
+/// The answer that a provider wants; nothing set: any 2xx.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Success {
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The body; empty text: an empty body.
+    pub body: Option<String>,
+}
+
+/// The addresses that a provider sends from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRanges {
+    /// Addresses and CIDR ranges, where they were listed when the entry was written.
+    pub ranges: Vec<String>,
+    /// Where the provider publishes them.
+    pub url: String,
+    /// When the entry was compared with that page: `2026-11-25`.
+    pub taken: String,
 }
 
 /// A sample event of a provider. `{id}` and `{now}` (Unix seconds) in the body and the headers are filled in by
@@ -70,17 +98,24 @@ impl Sample {
 }
 
 impl Provider {
-    /// The scheme by name: the default for `None`.
+    /// The scheme by name: the default for `None`, and for the name of the default.
     #[must_use]
     pub fn scheme(&self, name: Option<&str>) -> Option<&Scheme> {
         match name {
             None => Some(&self.scheme),
+            Some(name) if self.scheme_name.as_deref() == Some(name) => Some(&self.scheme),
             Some(name) => self
                 .alternatives
                 .iter()
                 .find(|(alternative, _)| alternative == name)
                 .map(|(_, scheme)| scheme),
         }
+    }
+
+    /// An alternative scheme as written.
+    #[must_use]
+    pub fn alternative_spec(&self, name: &str) -> Option<&SchemeSpec> {
+        self.alternative_specs.iter().find(|(alternative, _)| alternative == name).map(|(_, spec)| spec)
     }
 
     /// The event type of a request, by the provider's own rule (GitHub: `event.action`).
@@ -114,14 +149,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_catalog_file_is_sound() {
+    fn every_catalog_file_is_sound_and_no_name_stands_twice() {
         let names: Vec<String> = match load::all() {
             Ok(providers) => providers.into_iter().map(|provider| provider.name).collect(),
             Err(problem) => panic!("{problem}"),
         };
-        let expected =
-            ["github", "shopify", "slack", "standard-webhooks", "stripe", "svix", "twilio", "wise"];
-        assert_eq!(names, expected);
+        let mut unique = names.clone();
+        unique.dedup();
+        assert_eq!(names, unique);
+        assert!(names.len() >= 8, "{names:?}");
+    }
+
+    #[test]
+    fn the_entries_of_a_file_are_sorted_by_name() {
+        for (field, names) in load::written_order().unwrap() {
+            assert!(names.is_sorted(), "catalog/{field}.toml: {names:?}");
+        }
     }
 
     #[test]
@@ -129,12 +172,19 @@ mod tests {
         for provider in catalog() {
             let name = &provider.name;
             assert!(provider.docs_url.starts_with("https://"), "{name}: docs_url");
-            assert!((2..=4).contains(&provider.samples.len()), "{name}: {} samples", provider.samples.len());
+            assert!((1..=4).contains(&provider.samples.len()), "{name}: {} samples", provider.samples.len());
             assert!(!provider.pitfalls.is_empty(), "{name}: pitfalls");
-            assert!(!provider.scheme.is_unsigned(), "{name}: unsigned");
+            let said = provider.pitfalls.iter().any(|pitfall| pitfall.contains("signs nothing"));
+            assert!(!provider.scheme.is_unsigned() || said, "{name}: says nothing of signing nothing");
             for alternative in &provider.event_id.alternatives {
-                let batch = |locator: &Locator| matches!(locator, Locator::Json(pointer) if pointer.starts_with("/0/"));
+                let batch = |locator: &Locator| match locator {
+                    Locator::Json(pointer) => pointer.split('/').any(|token| token == "0"),
+                    _ => false,
+                };
                 assert!(!alternative.iter().any(batch), "{name}: an id out of a batch");
+            }
+            if let Some(ranges) = &provider.source_ranges {
+                assert!(ranges.url.starts_with("https://") && ranges.taken.len() == 10, "{name}: {ranges:?}");
             }
         }
     }

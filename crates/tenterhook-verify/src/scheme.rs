@@ -10,7 +10,9 @@ pub(crate) mod coded;
 pub(crate) mod content;
 pub(crate) mod encoding;
 pub(crate) mod hmac;
+pub(crate) mod layout;
 pub(crate) mod list;
+pub(crate) mod place;
 pub(crate) mod signed;
 pub(crate) mod time;
 pub(crate) mod token;
@@ -24,7 +26,8 @@ use crate::settings::{Setting, Settings};
 use crate::verifier::{Facts, Sealed};
 use coded::{Call, Coded, KeyKind};
 use encoding::key_base64;
-use signed::{Algorithm, SignatureAt, SignedScheme};
+use place::SignatureAt;
+use signed::{Algorithm, SignedScheme};
 use token::TokenScheme;
 
 /// How a sender signs, ready to run. Cheap to clone. Made by [`SchemeSpec::compile`](crate::SchemeSpec::compile), by
@@ -65,6 +68,8 @@ pub(crate) enum KeyForm {
 #[derive(Clone, Debug)]
 pub(crate) enum Key {
     Mac(Box<aws_lc_rs::hmac::Key>),
+    /// For a scheme whose sender chooses among several MACs; the first signs.
+    Macs(Box<[(hmac::Mac, aws_lc_rs::hmac::Key)]>),
     Public(asymmetric::PublicKey),
     Token(Box<[u8]>),
 }
@@ -162,7 +167,8 @@ impl Scheme {
     #[must_use]
     pub fn token_query(&self) -> Option<&str> {
         match &*self.family {
-            Family::Token(TokenScheme { at: SignatureAt::Located(Locator::Query(name)), .. }) => Some(name),
+            Family::Token(TokenScheme { at: SignatureAt::Located(Locator::Query(name)), .. })
+            | Family::Token(TokenScheme { elsewhere: Some(Locator::Query(name)), .. }) => Some(name),
             Family::Unsigned | Family::Signed(_) | Family::Token(_) | Family::Coded(_) => None,
         }
     }
@@ -282,7 +288,7 @@ impl Scheme {
             Some(KeyKind::Text) => Ok(Key::Token(bytes.into())),
             Some(KeyKind::Mac(mac, rule)) => {
                 let bytes = rule.decode(bytes).map_err(|problem| refusal(problem, "copy it again, whole"))?;
-                Ok(Key::Mac(Box::new(mac.key(&bytes))))
+                Ok(self.mac_key(mac, &bytes))
             }
             Some(KeyKind::Public(algorithm, rule)) => {
                 let hint = "take the public key that the provider shows, as PEM or as one line";
@@ -294,6 +300,26 @@ impl Scheme {
                 Ok(Key::Public(key))
             }
         }
+    }
+}
+
+impl Scheme {
+    /// The key of a MAC, for each MAC that a sender may choose.
+    fn mac_key(&self, mac: hmac::Mac, bytes: &[u8]) -> Key {
+        let further = match &*self.family {
+            Family::Signed(scheme) => scheme.macs.as_slice(),
+            _ => &[],
+        };
+        if further.iter().all(|(_, other)| *other == mac) {
+            return Key::Mac(Box::new(mac.key(bytes)));
+        }
+        let mut keys = vec![(mac, mac.key(bytes))];
+        for (_, other) in further {
+            if keys.iter().all(|(known, _)| known != other) {
+                keys.push((*other, other.key(bytes)));
+            }
+        }
+        Key::Macs(keys.into_boxed_slice())
     }
 }
 

@@ -4,7 +4,7 @@
 //! header = "X-Partner-Signature"     # or several, or "X-Signature-*"; any may match
 //! mac = "hmac-sha256"                # hmac-sha1 | hmac-sha256 | hmac-sha384 | hmac-sha512
 //! # algorithm = "ed25519"            # instead of mac: ed25519 | rsa-sha256 | ecdsa-p256-sha256 | token | basic
-//! encoding = "hex"                   # hex | base64 | base64url
+//! encoding = "hex"                   # hex | hex-lower | base64 | base64url
 //! prefix = "sha256="                 # before the signature
 //! content = "{t}.{body}"             # {body} {t} {method} {url} {header:X} {json:/p} {form:f} {query:q}, literals
 //! key = "utf8"                       # utf8 | base64 | hex
@@ -12,7 +12,10 @@
 //! timestamp = { header = "X-Partner-Time", unit = "s", tolerance = "5m", future = true }
 //! # list = { items = ",", kv = "=", signature = "v1", timestamp = "t" }
 //! require = { "X-Signature-Version" = "1" }
-//! # key_id = "X-Key"                 # the header that names the secret
+//! # key_id = "X-Key"                 # the header that names the secret, by its id
+//! # slots = { "X-Sig-A" = "a" }       # the secret, by its id, that a signature header is for
+//! # macs = { "sha512=" = "hmac-sha512" }   # further MACs, which the sender chooses by the prefix
+//! # body_required = true              # an empty body is refused
 //! # aliases = { "svix-" = "webhook-" }   # a second family of header names
 //! ```
 
@@ -36,7 +39,8 @@ pub struct SchemeSpec {
     /// headers that begin so.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     pub header: OneOrMany,
-    /// Where the signature stands if not in a header: `json:/signature`, `form:sig`, `query:code`.
+    /// Where the signature stands if not in a header: `json:/signature`, `form:sig`, `query:code`. Of a token it may say
+    /// where else it stands where `header` is not there, and in `json:/value/*/token` every item has to carry it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
     /// `hmac-sha1`, `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.
@@ -45,7 +49,7 @@ pub struct SchemeSpec {
     /// `ed25519`, `rsa-sha256`, `ecdsa-p256-sha256`, `token` or `basic`, instead of `mac`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
-    /// `hex`, `base64` or `base64url`. Required for a signature.
+    /// `hex`, `hex-lower` (upper case is refused), `base64` or `base64url`. Required for a signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
     /// What stands before the signature or the token, such as `sha256=` or `Bearer `.
@@ -73,6 +77,16 @@ pub struct SchemeSpec {
     /// The header that names which secret was used (Pusher, Ably).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
+    /// Signature header → id of the secret that it is for (Box: primary and secondary key). A secret without an id counts
+    /// for each. Empty, or one entry for each name in `header`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, String>,
+    /// Prefix → MAC: what is accepted beside `prefix` and `mac` where the sender chooses (WebSub). Signing uses `mac`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub macs: BTreeMap<String, String>,
+    /// Whether a request without a body is refused, whatever its signature.
+    #[serde(skip_serializing_if = "is_false")]
+    pub body_required: bool,
     /// Other families of header names: prefix in this spec → prefix that may arrive instead. Used only where the
     /// signature does not arrive under the spec's own names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -132,6 +146,11 @@ pub enum OneOrMany {
     One(String),
     /// Several, in order.
     Many(Vec<String>),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl OneOrMany {

@@ -4,8 +4,10 @@
 //! `spec-derived`), `source`, `method`, `url`, `headers`, `body_b64`, `secret` or `secrets` or `public_key_pem`,
 //! `now_unix`, `tolerance_secs`, `scheme` (an alternative of the provider), `params`, and `expect`: `valid` or
 //! `invalid:<reason>`. `params` holds the settings that the scheme declares, by name, and `now_unix_ms` (a finer clock),
-//! `callback_url` (the public URL, where it is another than the one that arrived); the rest of it is for people. Reasons are reported, not compared: a verifier that checks in another order may
-//! rightly name another one. Other fields are remarks for people.
+//! `callback_url` (the public URL, where it is another than the one that arrived), `key_ids` (key id → secret),
+//! `secret_roles` (the id of each of `secrets`), `query_param` (where the token stands), and what stands for a secret:
+//! `public_key_b64`, `auth_header`, `query_secret`. Reasons are reported, not compared: a verifier that checks in another
+//! order may rightly name another one. Other fields are remarks for people.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -14,9 +16,12 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
-use crate::provider::provider;
+use crate::provider::{Provider, provider};
 use crate::settings::SettingValue;
 use crate::{Request, Scheme, Secret, Settings, Verifier};
+
+/// The tolerance of a vector without a clock: no timestamp is too old for it.
+const FOREVER: Duration = Duration::from_secs(1 << 40);
 
 /// One recorded request.
 #[derive(Clone, Debug, Deserialize)]
@@ -93,18 +98,19 @@ impl Vector {
         if self.expect.starts_with("challenge:") {
             return Err("not supported yet: handshakes".to_owned());
         }
-        let scheme = provider.scheme(self.scheme.as_deref()).ok_or_else(|| {
-            format!("not supported yet: scheme `{}`", self.scheme.as_deref().unwrap_or_default())
-        })?;
+        let scheme = self.scheme_of(provider)?;
         let Ok(verifier) = Verifier::new(scheme.clone(), self.keys()) else {
             // A secret that no verifier can be built from verifies nothing.
             return Ok("invalid:unusable_secret".to_owned());
         };
-        let Ok(verifier) = verifier.with_settings(self.settings(scheme)) else {
+        let Ok(verifier) = verifier.with_settings(self.settings(&scheme)) else {
             return Ok("invalid:unusable_settings".to_owned());
         };
         let verifier = match self.tolerance_secs {
             Some(seconds) => verifier.with_tolerance(Duration::from_secs(seconds)),
+            None if self.now_unix.is_none() && !self.params.contains_key("now_unix_ms") => {
+                verifier.with_tolerance(FOREVER)
+            }
             None => verifier,
         };
         let headers = self.header_map()?;
@@ -130,17 +136,52 @@ impl Vector {
 
     /// The public URL as it was registered at the provider.
     fn url(&self) -> Option<&str> {
-        let registered = self.params.get("callback_url").and_then(serde_json::Value::as_str);
-        registered.or(self.url.as_deref())
+        self.param("callback_url").or(self.url.as_deref())
+    }
+
+    fn param(&self, name: &str) -> Option<&str> {
+        self.params.get(name).and_then(serde_json::Value::as_str)
+    }
+
+    /// The scheme that the vector chooses, with the token where the vector has it.
+    fn scheme_of(&self, provider: &Provider) -> Result<Scheme, String> {
+        let scheme = provider.scheme(self.scheme.as_deref()).ok_or_else(|| {
+            format!("not supported yet: scheme `{}`", self.scheme.as_deref().unwrap_or_default())
+        })?;
+        match self.param("query_param") {
+            Some(name) if scheme.token_query().is_some() => {
+                let mut spec = provider.spec.clone();
+                spec.signature = Some(format!("query:{name}"));
+                spec.compile().map_err(|_| "unreadable vector: params.query_param".to_owned())
+            }
+            _ => Ok(scheme.clone()),
+        }
     }
 
     fn keys(&self) -> Vec<Secret> {
-        let texts: Vec<&String> = match (&self.secrets, &self.secret, &self.public_key_pem) {
-            (Some(secrets), _, _) => secrets.iter().collect(),
-            (None, Some(secret), _) => vec![secret],
-            (None, None, pem) => pem.iter().collect(),
-        };
-        texts.into_iter().map(|text| Secret::new(text.as_bytes())).collect()
+        let secret = |text: &str| Secret::new(text.as_bytes());
+        if let Some(ids) = self.params.get("key_ids").and_then(serde_json::Value::as_object) {
+            let pairs = ids.iter().filter_map(|(id, text)| Some((id, text.as_str()?)));
+            return pairs.map(|(id, text)| secret(text).with_id(id)).collect();
+        }
+        match (&self.secrets, &self.secret, &self.public_key_pem) {
+            (Some(secrets), _, _) => {
+                let roles = self.params.get("secret_roles").and_then(serde_json::Value::as_array);
+                let role = |index: usize| roles?.get(index)?.as_str();
+                let secrets = secrets.iter().enumerate();
+                secrets
+                    .map(|(index, text)| match role(index) {
+                        Some(role) => secret(text).with_id(role),
+                        None => secret(text),
+                    })
+                    .collect()
+            }
+            (None, Some(text), _) | (None, None, Some(text)) => vec![secret(text)],
+            (None, None, None) => {
+                let places = ["public_key_b64", "auth_header", "query_secret"];
+                places.iter().filter_map(|name| self.param(name)).map(secret).collect()
+            }
+        }
     }
 
     fn header_map(&self) -> Result<HeaderMap, String> {

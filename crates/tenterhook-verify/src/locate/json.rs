@@ -7,12 +7,103 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 /// The scalar at `pointer`, as text; `None` where there is none, or where the text is not one JSON document.
 pub(super) fn scalar(text: &[u8], pointer: &str) -> Option<String> {
-    let tokens: Vec<String> =
-        pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
+    let tokens = tokens(pointer);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let found = At { tokens: &tokens }.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     found
+}
+
+/// The scalars of all items of one array: `pointer` has `*` where the items are. An item without one counts as `None`;
+/// what is the same as another item's is told once, and after `max` different ones one more ends the list.
+pub(crate) fn each_item(text: &[u8], pointer: &str, max: usize) -> Vec<Option<String>> {
+    let tokens = tokens(pointer);
+    let mut found = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let read = Each { tokens: &tokens, max, found: &mut found }.deserialize(&mut deserializer);
+    if read.and_then(|()| deserializer.end()).is_err() {
+        found.clear();
+    }
+    found
+}
+
+fn tokens(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// The items of the array that `tokens` lead to from here.
+struct Each<'t, 'f> {
+    tokens: &'t [String],
+    max: usize,
+    found: &'f mut Vec<Option<String>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Each<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Each<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let token = self.tokens.split_first();
+        while let Some(wanted) = map.next_key_seed(Named { name: token.map(|(name, _)| name.as_str()) })? {
+            match token {
+                Some((_, rest)) if wanted => {
+                    // The last of duplicate keys wins, as it does in the parsers that handlers use.
+                    self.found.clear();
+                    map.next_value_seed(Each { tokens: rest, max: self.max, found: &mut *self.found })?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Some((_, rest)) = self.tokens.split_first().filter(|(token, _)| *token == "*") else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        };
+        while let Some(value) = seq.next_element_seed(At { tokens: rest })? {
+            if self.found.len() <= self.max && !self.found.contains(&value) {
+                self.found.push(value);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The value that `tokens` lead to from here.

@@ -4,22 +4,31 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Provider, Sample};
+use super::{Provider, Sample, SourceRanges, Success};
 use crate::spec::{LocatorsSpec, parse_duration};
-use crate::{Locators, SchemeSpec, SpecError};
+use crate::{Locators, Scheme, SchemeSpec, SpecError};
 
 /// The files, by field.
-const FILES: [(&str, &str); 5] = [
-    ("code", include_str!("../../catalog/code.toml")),
+const FILES: [(&str, &str); 13] = [
+    ("ai", include_str!("../../catalog/ai.toml")),
     ("chat", include_str!("../../catalog/chat.toml")),
+    ("cloud", include_str!("../../catalog/cloud.toml")),
+    ("code", include_str!("../../catalog/code.toml")),
     ("commerce", include_str!("../../catalog/commerce.toml")),
+    ("docs", include_str!("../../catalog/docs.toml")),
+    ("email", include_str!("../../catalog/email.toml")),
+    ("identity", include_str!("../../catalog/identity.toml")),
+    ("ops", include_str!("../../catalog/ops.toml")),
     ("payments", include_str!("../../catalog/payments.toml")),
     ("senders", include_str!("../../catalog/senders.toml")),
+    ("social", include_str!("../../catalog/social.toml")),
+    ("support", include_str!("../../catalog/support.toml")),
 ];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     provider: Vec<Entry>,
 }
 
@@ -29,7 +38,10 @@ struct Entry {
     name: String,
     display: String,
     docs_url: String,
-    scheme: SchemeSpec,
+    /// `nothing`: then there is no `scheme`.
+    signs: Option<String>,
+    scheme: Option<SchemeSpec>,
+    scheme_name: Option<String>,
     #[serde(default)]
     alternatives: BTreeMap<String, SchemeSpec>,
     event_id: Option<LocatorsSpec>,
@@ -40,10 +52,22 @@ struct Entry {
     secret_bytes_min: Option<usize>,
     #[serde(default)]
     public_keys: BTreeMap<String, String>,
+    success_status: Option<u16>,
+    success_body: Option<String>,
+    source_ranges: Option<RangesEntry>,
     #[serde(default)]
     unverified: Vec<String>,
     pitfalls: Vec<String>,
     samples: Vec<SampleEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RangesEntry {
+    #[serde(default)]
+    ranges: Vec<String>,
+    url: String,
+    taken: String,
 }
 
 #[derive(Deserialize)]
@@ -71,13 +95,30 @@ pub(super) fn all() -> Result<Vec<Provider>, String> {
     Ok(providers)
 }
 
+/// The names of each file in the order in which they are written.
+#[cfg(test)]
+pub(super) fn written_order() -> Result<Vec<(&'static str, Vec<String>)>, String> {
+    let names = |text: &str| -> Result<Vec<String>, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        Ok(file.provider.into_iter().map(|entry| entry.name).collect())
+    };
+    FILES.into_iter().map(|(field, text)| Ok((field, names(text)?))).collect()
+}
+
 impl Entry {
     fn check(self, field: &str) -> Result<Provider, String> {
-        let scheme = self.scheme.compile().map_err(|errors| listed(&errors))?;
+        let (spec, scheme) = match (self.signs.as_deref(), self.scheme) {
+            (None, Some(spec)) => {
+                let scheme = spec.compile().map_err(|errors| listed(&errors))?;
+                (spec, scheme)
+            }
+            (Some("nothing"), None) => (SchemeSpec::default(), Scheme::unsigned()),
+            _ => return Err("either a `scheme`, or `signs = \"nothing\"`".to_owned()),
+        };
         let mut alternatives = Vec::with_capacity(self.alternatives.len());
-        for (name, spec) in self.alternatives {
+        for (name, spec) in &self.alternatives {
             let scheme = spec.compile().map_err(|errors| format!("{name}: {}", listed(&errors)))?;
-            alternatives.push((name, scheme));
+            alternatives.push((name.clone(), scheme));
         }
         let suffix = self.event_type_suffix.map(|text| text.parse()).transpose();
         let samples = self.samples.into_iter().map(|sample| Sample {
@@ -90,9 +131,11 @@ impl Entry {
             display: self.display,
             field: field.to_owned(),
             docs_url: self.docs_url,
-            spec: self.scheme,
+            spec,
             scheme,
+            scheme_name: self.scheme_name,
             alternatives,
+            alternative_specs: self.alternatives.into_iter().collect(),
             event_id: locators(self.event_id.as_ref())?,
             event_type: locators(self.event_type.as_ref())?,
             event_type_suffix: suffix.map_err(|error: SpecError| error.message)?,
@@ -100,6 +143,12 @@ impl Entry {
             body_bytes_max: self.body_bytes_max,
             secret_bytes_min: self.secret_bytes_min,
             public_keys: self.public_keys.into_iter().collect(),
+            success: Success { status: self.success_status, body: self.success_body },
+            source_ranges: self.source_ranges.map(|entry| SourceRanges {
+                ranges: entry.ranges,
+                url: entry.url,
+                taken: entry.taken,
+            }),
             unverified: self.unverified,
             pitfalls: self.pitfalls,
             samples: samples.collect(),

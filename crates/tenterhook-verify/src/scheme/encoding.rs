@@ -7,6 +7,8 @@ use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, 
 pub(crate) enum Encoding {
     /// Lower case when written, either case when read: the case carries no information.
     Hex,
+    /// Lower case only, for providers whose own SDK takes nothing else.
+    HexLower,
     /// RFC 4648 section 4, padded.
     Base64,
     /// RFC 4648 section 5, written without padding, read with or without.
@@ -15,12 +17,13 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     /// The names of the grammar.
-    pub(crate) const NAMES: [&'static str; 3] = ["hex", "base64", "base64url"];
+    pub(crate) const NAMES: [&'static str; 4] = ["hex", "hex-lower", "base64", "base64url"];
 
     /// The encoding of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "hex" => Some(Self::Hex),
+            "hex-lower" => Some(Self::HexLower),
             "base64" => Some(Self::Base64),
             "base64url" => Some(Self::Base64Url),
             _ => None,
@@ -31,6 +34,7 @@ impl Encoding {
     pub(crate) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Hex => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(),
+            Self::HexLower => HEXLOWER.decode(text.as_bytes()).ok(),
             Self::Base64 => BASE64.decode(text.as_bytes()).ok(),
             Self::Base64Url if text.ends_with('=') => BASE64URL.decode(text.as_bytes()).ok(),
             Self::Base64Url => BASE64URL_NOPAD.decode(text.as_bytes()).ok(),
@@ -40,7 +44,7 @@ impl Encoding {
     /// Encodes a signature.
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
-            Self::Hex => HEXLOWER.encode(bytes),
+            Self::Hex | Self::HexLower => HEXLOWER.encode(bytes),
             Self::Base64 => BASE64.encode(bytes),
             Self::Base64Url => BASE64URL_NOPAD.encode(bytes),
         }
@@ -68,6 +72,8 @@ mod tests {
     fn signatures_are_read_strictly() {
         assert_eq!(Encoding::Hex.decode("0aFF"), Some(vec![10, 255]));
         assert_eq!(Encoding::Hex.decode("0aF"), None);
+        assert_eq!(Encoding::HexLower.decode("0aff"), Some(vec![10, 255]));
+        assert_eq!(Encoding::HexLower.decode("0aFF"), None);
         assert_eq!(Encoding::Base64.decode("AQ=="), Some(vec![1]));
         assert_eq!(Encoding::Base64.decode("AQ"), None);
         assert_eq!(Encoding::Base64.decode("AR=="), None, "stray bits");

@@ -77,7 +77,8 @@ impl ListRule {
                 }
                 continue;
             };
-            let Some((key, value)) = item.split_once(kv.as_str()) else { continue };
+            // `t=1, v1=ab` says the same as `t=1,v1=ab`; what is signed does not cover the list itself.
+            let Some((key, value)) = item.trim_start_matches(' ').split_once(kv.as_str()) else { continue };
             *entries += 1;
             if matches!(&self.timestamp, Some(ListTime::Key(name)) if name == key) {
                 // Two timestamps in one group: which one was signed is anybody's guess, so neither counts.

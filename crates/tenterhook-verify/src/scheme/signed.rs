@@ -1,21 +1,24 @@
 //! What every signed scheme of the grammar does: find the signature, judge the timestamp, assemble the content, try
 //! every live key. The arithmetic is in `hmac` and `asymmetric`.
 
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::asymmetric::PublicAlgorithm;
-use super::content::{Content, Part, Template};
+use super::content::{Content, Part};
 use super::encoding::Encoding;
 use super::hmac::{self, Mac};
+use super::layout::{Layout, header_time, signed_header};
 use super::list::{CANDIDATES_MAX, Group, ListRule};
+use super::place::SignatureAt;
+pub(crate) use super::place::signature_header;
 use super::time::{TimeAt, TimeRule};
 use super::{Key, Keys, Match};
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
-use crate::request::{Request, single_header};
+use crate::request::Request;
+use crate::secret::Secret;
 use crate::verifier::Facts;
 
 /// A signed scheme. A provider may send its headers under several families of names: each is a layout, and the first
@@ -26,6 +29,8 @@ pub(crate) struct SignedScheme {
     pub(crate) algorithm: Algorithm,
     pub(crate) encoding: Encoding,
     pub(crate) prefix: String,
+    /// Further MACs that a sender may choose, by the prefix that names them (WebSub); never used to sign.
+    pub(crate) macs: Vec<(String, Mac)>,
     pub(crate) list: Option<ListRule>,
 }
 
@@ -44,114 +49,6 @@ impl Algorithm {
             Self::Public(PublicAlgorithm::Ed25519) => Some(64),
             // RSA: as long as the key; ECDSA: DER, or raw.
             Self::Public(_) => None,
-        }
-    }
-}
-
-/// Where one family of headers has what.
-#[derive(Clone, Debug)]
-pub(crate) struct Layout {
-    pub(crate) signature: SignatureAt,
-    pub(crate) time: Option<TimeRule>,
-    pub(crate) content: Template,
-    pub(crate) require: Vec<(HeaderName, String)>,
-    pub(crate) key_id: Option<HeaderName>,
-}
-
-/// Where a signature or a token stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SignatureAt {
-    /// In these headers; any of them may match.
-    Headers(Vec<HeaderPattern>),
-    /// Elsewhere in the request.
-    Located(Locator),
-}
-
-/// A header, or all headers that begin with a prefix (`X-DocuSign-Signature-*`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderPattern {
-    Exact(HeaderName),
-    Prefix(String),
-}
-
-impl SignatureAt {
-    /// The values in headers; empty where there are none. A header that is sent twice is refused, not chosen from.
-    pub(crate) fn in_headers<'h>(&self, headers: &'h HeaderMap) -> Result<Vec<&'h str>, VerifyError> {
-        let mut values = Vec::new();
-        let Self::Headers(patterns) = self else { return Ok(values) };
-        for pattern in patterns {
-            match pattern {
-                HeaderPattern::Exact(name) => values.extend(signature_header(headers, name)?),
-                HeaderPattern::Prefix(prefix) => {
-                    for name in headers.keys().filter(|name| name.as_str().starts_with(prefix.as_str())) {
-                        values.extend(signature_header(headers, name)?);
-                    }
-                }
-            }
-            if values.len() > CANDIDATES_MAX {
-                return Err(refuse(
-                    Reason::TooManyCandidates,
-                    "more signature headers than any provider sends",
-                ));
-            }
-        }
-        Ok(values)
-    }
-
-    /// The values; refuses a request that has none.
-    pub(crate) fn values<'r>(&self, request: &Request<'r>) -> Result<Vec<Cow<'r, str>>, VerifyError> {
-        let values: Vec<Cow<'r, str>> = match self {
-            Self::Headers(_) => self.in_headers(request.headers)?.into_iter().map(Cow::Borrowed).collect(),
-            Self::Located(locator) => locator.find(request).map(Cow::Owned).into_iter().collect(),
-        };
-        if values.is_empty() { Err(self.missing()) } else { Ok(values) }
-    }
-
-    /// The refusal of a request without a signature.
-    fn missing(&self) -> VerifyError {
-        let place = match self {
-            Self::Located(locator) => locator.to_string(),
-            Self::Headers(patterns) => {
-                let names: Vec<&str> = patterns.iter().map(HeaderPattern::as_str).collect();
-                names.join("`, `")
-            }
-        };
-        refuse(Reason::MissingSignature, format!("`{place}` is missing or empty"))
-    }
-
-    /// The header that `sign` writes.
-    pub(crate) fn header_to_sign(&self) -> Option<HeaderName> {
-        match self {
-            Self::Located(Locator::Header(name)) => Some(name.clone()),
-            Self::Located(_) => None,
-            Self::Headers(patterns) => patterns.iter().find_map(|pattern| match pattern {
-                HeaderPattern::Exact(name) => Some(name.clone()),
-                HeaderPattern::Prefix(prefix) => HeaderName::try_from(format!("{prefix}1")).ok(),
-            }),
-        }
-    }
-
-    /// The names that are known beforehand.
-    pub(crate) fn header_names(&self) -> Vec<HeaderName> {
-        match self {
-            Self::Located(Locator::Header(name)) => vec![name.clone()],
-            Self::Located(_) => Vec::new(),
-            Self::Headers(patterns) => patterns
-                .iter()
-                .filter_map(|pattern| match pattern {
-                    HeaderPattern::Exact(name) => Some(name.clone()),
-                    HeaderPattern::Prefix(_) => None,
-                })
-                .collect(),
-        }
-    }
-}
-
-impl HeaderPattern {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Exact(name) => name.as_str(),
-            Self::Prefix(prefix) => prefix,
         }
     }
 }
@@ -204,9 +101,10 @@ impl SignedScheme {
             Some(layout) => layout,
             None => self.layouts.first().ok_or_else(|| refuse(Reason::MissingSignature, "no signature"))?,
         };
-        let values = layout.signature.values(request)?;
+        let values = layout.signatures(request)?;
         facts.note("signature", || {
-            format!("{} found, {} bytes", values.len(), values.iter().map(|v| v.len()).sum::<usize>())
+            let bytes: usize = values.iter().map(|value| value.text.len()).sum();
+            format!("{} found, {bytes} bytes", values.len())
         });
         let outer = layout.outer_time(request)?;
         let mut signed_at = None;
@@ -216,10 +114,11 @@ impl SignedScheme {
             signed_at = judged?;
         }
         layout.require(request.headers)?;
+        layout.require_body(request)?;
         self.agree(layout, request.headers)?;
         let mut attempts = Vec::new();
         for value in &values {
-            let groups = self.groups(value)?;
+            let groups = self.groups(&value.text)?;
             for (group, time) in self.live_groups(layout, &groups, tolerance, now)? {
                 if let Some(text) = group.time {
                     facts.note("timestamp", || time_fact(text, &Ok(time)));
@@ -227,6 +126,7 @@ impl SignedScheme {
                 attempts.push(Attempt {
                     time: group.time.or(outer.as_deref()).map(str::to_owned),
                     signed_at: time.or(signed_at),
+                    slot: value.slot,
                     candidates: group.signatures.iter().filter_map(|text| self.decode(text)).collect(),
                 });
             }
@@ -244,15 +144,16 @@ impl SignedScheme {
         &self,
         layout: &Layout,
         request: &Request<'_>,
-        attempts: &[Attempt],
+        attempts: &[Attempt<'_>],
         keys: &Keys<'_>,
         now: SystemTime,
         facts: &mut Facts,
     ) -> Result<Match, VerifyError> {
         let key_id = layout.key_id(request.headers)?;
-        let live: Vec<(usize, &Key)> = keys.live_for(now, key_id).collect();
-        facts.note("secrets", || format!("{} live of {}", live.len(), keys.len()));
-        if live.is_empty() {
+        let live_for = attempts.iter().map(|attempt| keys.live_for(now, attempt.slot.or(key_id)).count());
+        let live_count = live_for.max().unwrap_or_default();
+        facts.note("secrets", || format!("{live_count} live of {}", keys.len()));
+        if live_count == 0 {
             return Err(refuse(Reason::NoLiveSecret, "no secret is live at this time"));
         }
         let mut decoded = false;
@@ -265,11 +166,11 @@ impl SignedScheme {
                 continue;
             }
             decoded = true;
-            for (index, key) in &live {
+            for (index, key) in keys.live_for(now, attempt.slot.or(key_id)) {
                 if key.matches(&content, &attempt.candidates) {
                     let content_sha256 = content.sha256();
                     return Ok(Match {
-                        secret_index: Some(*index),
+                        secret_index: Some(index),
                         signed_at: attempt.signed_at,
                         content_sha256,
                         content_is_body: content.is(request.body),
@@ -280,7 +181,7 @@ impl SignedScheme {
         if decoded {
             Err(refuse(
                 Reason::SignatureMismatch,
-                format!("none of {} live secrets made this signature", live.len()),
+                format!("none of {live_count} live secrets made this signature"),
             ))
         } else {
             let detail =
@@ -360,13 +261,18 @@ impl SignedScheme {
         }
     }
 
-    fn decode(&self, text: &str) -> Option<Vec<u8>> {
-        let bytes = self.encoding.decode(text.strip_prefix(self.prefix.as_str())?)?;
-        let fits = match self.algorithm.signature_bytes() {
-            Some(length) => bytes.len() == length,
-            None => !bytes.is_empty(),
+    /// The signature in a text, with the MAC that its prefix names.
+    fn decode(&self, text: &str) -> Option<Candidate> {
+        let named = |prefix: &str, algorithm: Algorithm| {
+            let bytes = self.encoding.decode(text.strip_prefix(prefix)?)?;
+            let fits = match algorithm.signature_bytes() {
+                Some(length) => bytes.len() == length,
+                None => !bytes.is_empty(),
+            };
+            fits.then_some(Candidate { algorithm, bytes })
         };
-        fits.then_some(bytes)
+        named(&self.prefix, self.algorithm)
+            .or_else(|| self.macs.iter().find_map(|(prefix, mac)| named(prefix, Algorithm::Mac(*mac))))
     }
 
     /// The headers that make `request` verify, in the first layout.
@@ -379,7 +285,9 @@ impl SignedScheme {
     ) -> Result<HeaderMap, SignError> {
         let fault = |text: &str| SignError(text.to_owned());
         let layout = self.layouts.first().ok_or_else(|| fault("the scheme has no layout"))?;
-        let signature_header = layout.signature.header_to_sign().ok_or_else(|| {
+        let (index, key) = keys.live(now).next().ok_or_else(|| fault("no secret is live at this time"))?;
+        let secret_id = keys.secrets.get(index).and_then(Secret::id);
+        let signature_header = layout.header_to_sign(secret_id).ok_or_else(|| {
             fault("this scheme carries its signature inside the request, which signing cannot write")
         })?;
         let mut headers = request.headers.clone();
@@ -403,16 +311,14 @@ impl SignedScheme {
         if let (Some(name), Some(id)) = (layout.id_header(), id) {
             put(name, id)?;
         }
+        if let (Some(name), Some(id)) = (&layout.key_id, secret_id) {
+            put(name, id)?;
+        }
         let signed = Request { headers: &headers, ..*request };
         let content = layout.content.assemble(&signed, time.as_deref()).map_err(|error| {
             let hint = if layout.id_header().is_some() { "; give an id, or the header itself" } else { "" };
             SignError(format!("{}{hint}", error.detail))
         })?;
-        let key = keys
-            .live(now)
-            .next()
-            .map(|(_, key)| key)
-            .ok_or_else(|| fault("no secret is live at this time"))?;
         let bytes = key.sign(&content).ok_or_else(|| {
             fault("the scheme is asymmetric and only a public key is configured; give the private key (`whsk_…` or PEM)")
         })?;
@@ -462,94 +368,18 @@ impl SignedScheme {
 }
 
 /// One group's signatures with the timestamp that they cover.
-struct Attempt {
+struct Attempt<'r> {
     time: Option<String>,
     signed_at: Option<SystemTime>,
-    candidates: Vec<Vec<u8>>,
+    /// The id of the secret that its header is for.
+    slot: Option<&'r str>,
+    candidates: Vec<Candidate>,
 }
 
-impl Layout {
-    fn judge(
-        &self,
-        text: &str,
-        tolerance: Option<Duration>,
-        now: SystemTime,
-    ) -> Result<Option<SystemTime>, VerifyError> {
-        self.time.as_ref().map(|rule| rule.judge(text, tolerance, now)).transpose()
-    }
-
-    /// The timestamp outside the signature list, as written.
-    fn outer_time<'r>(&self, request: &Request<'r>) -> Result<Option<Cow<'r, str>>, VerifyError> {
-        match self.time.as_ref().map(|rule| &rule.at) {
-            None | Some(TimeAt::List) => Ok(None),
-            Some(TimeAt::Header(name)) => {
-                header_time(request.headers, name).map(|text| Some(Cow::Borrowed(text)))
-            }
-            Some(TimeAt::Json(locator)) => {
-                let missing = || refuse(Reason::MissingTimestamp, format!("`{locator}` is not there"));
-                locator.find(request).ok_or_else(missing).map(|text| Some(Cow::Owned(text)))
-            }
-        }
-    }
-
-    fn require(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
-        for (name, expected) in &self.require {
-            if signed_header(headers, name)? != expected {
-                return Err(refuse(Reason::MissingHeader, format!("`{name}` is not `{expected}`")));
-            }
-        }
-        Ok(())
-    }
-
-    fn key_id<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, VerifyError> {
-        self.key_id.as_ref().map(|name| signed_header(headers, name)).transpose()
-    }
-
-    /// The headers that the signature covers, in the same order for every family of names.
-    fn signed_names(&self) -> impl Iterator<Item = &HeaderName> {
-        let time = match self.time.as_ref().map(|rule| &rule.at) {
-            Some(TimeAt::Header(name)) => Some(name),
-            _ => None,
-        };
-        time.into_iter().chain(self.content.headers())
-    }
-
-    /// The header that carries the message id: the signed one that is not the timestamp.
-    fn id_header(&self) -> Option<&HeaderName> {
-        let time = match self.time.as_ref().map(|rule| &rule.at) {
-            Some(TimeAt::Header(name)) => Some(name),
-            _ => None,
-        };
-        self.content
-            .headers()
-            .find(|name| Some(*name) != time && !self.require.iter().any(|(required, _)| required == *name))
-    }
-
-    fn signs_time(&self) -> bool {
-        match self.time.as_ref().map(|rule| &rule.at) {
-            None => false,
-            Some(TimeAt::List) => self.content.has(&Part::Time),
-            Some(TimeAt::Header(name)) => {
-                self.content.has(&Part::Time) || self.content.headers().any(|header| header == name)
-            }
-            Some(TimeAt::Json(locator)) => {
-                self.content.has(&Part::Time)
-                    || self.content.has(&Part::Body)
-                    || self.content.has(&Part::Located(locator.clone()))
-            }
-        }
-    }
-
-    fn covers(&self, locator: &Locator) -> bool {
-        let in_time = matches!((&self.time, locator),
-            (Some(TimeRule { at: TimeAt::Header(name), .. }), Locator::Header(header)) if name == header);
-        let whole = match locator {
-            Locator::Header(_) => in_time && self.content.has(&Part::Time),
-            Locator::Json(_) | Locator::Form(_) => self.content.has(&Part::Body),
-            Locator::Query(_) => self.content.has(&Part::Url),
-        };
-        whole || self.content.has(&Part::Located(locator.clone()))
-    }
+/// One signature that arrived.
+pub(crate) struct Candidate {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Algorithm {
@@ -560,12 +390,18 @@ impl Algorithm {
 }
 
 impl Key {
-    fn matches(&self, content: &Content<'_>, candidates: &[Vec<u8>]) -> bool {
+    fn matches(&self, content: &Content<'_>, candidates: &[Candidate]) -> bool {
         match self {
-            Self::Mac(key) => hmac::any_matches(key, content, candidates),
+            Self::Mac(key) => hmac::any_of(key, content, candidates.iter().map(Candidate::as_slice)),
+            Self::Macs(keys) => keys.iter().any(|(mac, key)| {
+                let of_mac =
+                    candidates.iter().filter(|candidate| candidate.algorithm == Algorithm::Mac(*mac));
+                let mut of_mac = of_mac.map(Candidate::as_slice).peekable();
+                of_mac.peek().is_some() && hmac::any_of(key, content, of_mac)
+            }),
             Self::Public(key) => {
                 let message = content.joined();
-                candidates.iter().any(|candidate| key.verifies(&message, candidate))
+                candidates.iter().any(|candidate| key.verifies(&message, &candidate.bytes))
             }
             Self::Token(_) => false,
         }
@@ -574,36 +410,16 @@ impl Key {
     fn sign(&self, content: &Content<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Mac(key) => Some(hmac::tag(key, content).as_ref().to_vec()),
+            Self::Macs(keys) => keys.first().map(|(_, key)| hmac::tag(key, content).as_ref().to_vec()),
             Self::Public(key) => key.sign(&content.joined()),
             Self::Token(_) => None,
         }
     }
 }
 
-/// A signature header's value; `None` where it is absent or empty.
-pub(crate) fn signature_header<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h str>, VerifyError> {
-    match single_header(headers, name) {
-        Ok(value) => Ok(value.filter(|value| !value.is_empty())),
-        Err(problem) => Err(refuse(Reason::MalformedSignature, format!("`{name}` {problem}"))),
-    }
-}
-
-fn header_time<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, VerifyError> {
-    match single_header(headers, name) {
-        Ok(Some(text)) if !text.is_empty() => Ok(text),
-        Ok(_) => Err(refuse(Reason::MissingTimestamp, format!("`{name}` is missing or empty"))),
-        Err(problem) => Err(refuse(Reason::MalformedTimestamp, format!("`{name}` {problem}"))),
-    }
-}
-
-fn signed_header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, VerifyError> {
-    match single_header(headers, name) {
-        Ok(Some(value)) if !value.is_empty() => Ok(value),
-        Ok(_) => Err(refuse(Reason::MissingHeader, format!("`{name}` is missing or empty"))),
-        Err(problem) => Err(refuse(Reason::MissingHeader, format!("`{name}` {problem}"))),
+impl Candidate {
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -8,9 +8,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::signed::SignatureAt;
+use super::list::CANDIDATES_MAX;
+use super::place::SignatureAt;
 use super::{Key, Keys, Match};
 use crate::error::{Reason, SignError, VerifyError, refuse};
+use crate::locate::{self, Locator};
 use crate::request::Request;
 use crate::verifier::Facts;
 
@@ -18,6 +20,8 @@ use crate::verifier::Facts;
 #[derive(Clone, Debug)]
 pub(crate) struct TokenScheme {
     pub(crate) at: SignatureAt,
+    /// Where it may stand if it does not stand there; without the prefix.
+    pub(crate) elsewhere: Option<Locator>,
     pub(crate) prefix: String,
     /// `user:password` in base64 behind `Basic `.
     pub(crate) basic: bool,
@@ -25,8 +29,12 @@ pub(crate) struct TokenScheme {
 
 impl TokenScheme {
     pub(crate) fn screen(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
-        for value in self.at.in_headers(headers)? {
-            self.presented(value)?;
+        let values = self.at.in_headers(headers)?;
+        if values.is_empty() && self.elsewhere.is_none() && matches!(self.at, SignatureAt::Headers(_)) {
+            return Err(self.at.missing());
+        }
+        for value in values {
+            self.presented(value, &self.prefix)?;
         }
         Ok(())
     }
@@ -38,40 +46,74 @@ impl TokenScheme {
         now: SystemTime,
         facts: &mut Facts,
     ) -> Result<Match, VerifyError> {
-        let mut presented = Vec::new();
-        for value in self.at.values(request)? {
-            presented.push(self.presented(&value)?);
-        }
-        facts.note("token", || format!("{} presented", presented.len()));
+        let tokens = self.tokens(request)?;
+        facts.note("token", || format!("{} presented", tokens.list.len()));
         let mut live = false;
+        let mut matched: Vec<Option<usize>> = vec![None; tokens.list.len()];
         for (index, key) in keys.live(now) {
             let Key::Token(expected) = key else { continue };
             live = true;
             let expected = digest(&SHA256, expected);
-            let hit = presented.iter().any(|token| {
-                verify_slices_are_equal(digest(&SHA256, token).as_ref(), expected.as_ref()).is_ok()
-            });
-            if hit {
-                let content_sha256 = digest(&SHA256, request.body).as_ref().try_into().unwrap_or_default();
-                return Ok(Match {
-                    secret_index: Some(index),
-                    signed_at: None,
-                    content_sha256,
-                    content_is_body: true,
-                });
+            for (token, matched) in tokens.list.iter().zip(&mut matched) {
+                let hit = verify_slices_are_equal(digest(&SHA256, token).as_ref(), expected.as_ref()).is_ok();
+                *matched = matched.or(hit.then_some(index));
             }
         }
-        if live {
-            Err(refuse(Reason::TokenMismatch, "the token is none of the configured ones"))
-        } else {
-            Err(refuse(Reason::NoLiveSecret, "no secret is live at this time"))
+        if !live {
+            return Err(refuse(Reason::NoLiveSecret, "no secret is live at this time"));
         }
+        let enough = !tokens.all || matched.iter().all(Option::is_some);
+        let Some(secret_index) = matched.into_iter().flatten().next().filter(|_| enough) else {
+            return Err(refuse(Reason::TokenMismatch, "the token is none of the configured ones"));
+        };
+        Ok(Match {
+            secret_index: Some(secret_index),
+            signed_at: None,
+            content_sha256: digest(&SHA256, request.body).as_ref().try_into().unwrap_or_default(),
+            content_is_body: true,
+        })
+    }
+
+    /// What the request shows.
+    fn tokens(&self, request: &Request<'_>) -> Result<Tokens, VerifyError> {
+        if let SignatureAt::Located(Locator::Json(pointer)) = &self.at
+            && pointer.split('/').any(|token| token == "*")
+        {
+            return self.each(request, pointer);
+        }
+        let mut list = Vec::new();
+        match (self.at.values(request), &self.elsewhere) {
+            (Ok(values), _) => {
+                for value in values {
+                    list.push(self.presented(&value, &self.prefix)?);
+                }
+            }
+            (Err(error), Some(place)) if error.reason == Reason::MissingSignature => {
+                list.push(self.presented(&place.find(request).ok_or(error)?, "")?);
+            }
+            (Err(error), _) => return Err(error),
+        }
+        Ok(Tokens { list, all: false })
+    }
+
+    /// The tokens of all items of a batch: one item without the right one spoils it.
+    fn each(&self, request: &Request<'_>, pointer: &str) -> Result<Tokens, VerifyError> {
+        let found = locate::each_item(request.body, pointer, CANDIDATES_MAX);
+        if found.len() > CANDIDATES_MAX {
+            return Err(refuse(Reason::TooManyCandidates, "more different tokens than any provider sends"));
+        }
+        let mut list = Vec::with_capacity(found.len());
+        for value in found {
+            let missing = || refuse(Reason::MissingSignature, format!("an item has nothing at `{pointer}`"));
+            list.push(self.presented(&value.ok_or_else(missing)?, &self.prefix)?);
+        }
+        if list.is_empty() { Err(self.at.missing()) } else { Ok(Tokens { list, all: true }) }
     }
 
     /// The token within a value.
-    fn presented(&self, value: &str) -> Result<Vec<u8>, VerifyError> {
+    fn presented(&self, value: &str, prefix: &str) -> Result<Vec<u8>, VerifyError> {
         let malformed = |what: &str| refuse(Reason::MalformedSignature, what);
-        let rest = strip_scheme(value, &self.prefix)
+        let rest = strip_scheme(value, prefix)
             .ok_or_else(|| malformed("the token does not begin with the scheme's prefix"))?;
         if rest.is_empty() {
             return Err(refuse(Reason::MissingSignature, "the token is empty"));
@@ -109,6 +151,13 @@ impl TokenScheme {
     pub(crate) fn headers(&self) -> Vec<HeaderName> {
         self.at.header_names()
     }
+}
+
+/// The tokens that a request shows.
+struct Tokens {
+    list: Vec<Vec<u8>>,
+    /// Whether all of them have to match, and not any.
+    all: bool,
 }
 
 /// `value` behind `prefix`. The name of an HTTP authentication scheme (`Bearer `, `Basic `) has no case.

@@ -1,28 +1,23 @@
 //! From a spec as written to a scheme that runs. Collects every problem before it gives up.
 
-use std::time::Duration;
-
 use http::HeaderName;
 
-use super::{SchemeSpec, TimestampSpec, parse_duration};
+use super::{OneOrMany, SchemeSpec, TimestampSpec, parse_duration};
 use crate::locate::Locator;
 use crate::scheme::asymmetric::PublicAlgorithm;
 use crate::scheme::coded;
 use crate::scheme::content::{Part, Template};
 use crate::scheme::encoding::Encoding;
 use crate::scheme::hmac::Mac;
-use crate::scheme::list::{ListRule, ListTime};
-use crate::scheme::signed::{Algorithm, HeaderPattern, Layout, SignatureAt, SignedScheme};
-use crate::scheme::time::{TimeAt, TimeRule, Unit};
+use crate::scheme::layout::Layout;
+use crate::scheme::place::{HeaderPattern, SignatureAt};
+use crate::scheme::signed::{Algorithm, SignedScheme};
 use crate::scheme::token::TokenScheme;
 use crate::scheme::{Family, KeyForm, KeyRule};
 use crate::{Scheme, SpecError};
 
-/// The tolerance of a timestamp that names none.
-const TOLERANCE: Duration = Duration::from_secs(300);
-
-/// The longest tolerance that can be written.
-const TOLERANCE_MAX: Duration = Duration::from_secs(24 * 3600);
+mod list;
+mod time;
 
 /// The problems found so far.
 #[derive(Default)]
@@ -84,15 +79,25 @@ fn token(spec: &SchemeSpec, basic: bool, problems: &mut Problems) -> Option<Sche
         ("require", !spec.require.is_empty()),
         ("key_id", spec.key_id.is_some()),
         ("aliases", !spec.aliases.is_empty()),
+        ("macs", !spec.macs.is_empty()),
+        ("slots", !spec.slots.is_empty()),
+        ("body_required", spec.body_required),
     ];
     for (key, _) in unused.iter().filter(|(_, set)| *set) {
         problems.add(key, format!("`{key}` means nothing for a token, which signs nothing"), "remove it");
     }
     let default_header = basic.then_some("Authorization");
-    let at = signature_at(spec, default_header, problems)?;
+    // A bearer token may stand in the header or, for senders that cannot set one, in the query.
+    let (at, elsewhere) = match spec.signature.as_deref().filter(|_| !spec.header.is_empty()) {
+        Some(place) => {
+            let in_header = SchemeSpec { signature: None, ..spec.clone() };
+            (signature_at(&in_header, None, problems)?, Some(locator(place, problems)?))
+        }
+        None => (signature_at(spec, default_header, problems)?, None),
+    };
     let default_prefix = if basic { "Basic " } else { "" };
     let prefix = spec.prefix.clone().unwrap_or_else(|| default_prefix.to_owned());
-    Some(Scheme::of(Family::Token(TokenScheme { at, prefix, basic }), KeyRule::default()))
+    Some(Scheme::of(Family::Token(TokenScheme { at, elsewhere, prefix, basic }), KeyRule::default()))
 }
 
 /// A signed scheme.
@@ -100,7 +105,8 @@ fn signed(spec: &SchemeSpec, problems: &mut Problems) -> Option<Scheme> {
     let algorithm = algorithm(spec, problems);
     let encoding = encoding(spec, problems);
     let key = key_rule(spec, algorithm, problems);
-    let list = list(spec, problems);
+    let list = list::rule(spec, problems);
+    let macs = macs(spec, problems);
     let mut layouts = vec![layout(spec, problems)?];
     for (from, to) in &spec.aliases {
         let before = problems.0.len();
@@ -124,6 +130,7 @@ fn signed(spec: &SchemeSpec, problems: &mut Problems) -> Option<Scheme> {
         algorithm: algorithm?,
         encoding: encoding?,
         prefix: spec.prefix.clone().unwrap_or_default(),
+        macs,
         list: list?,
     };
     Some(Scheme::of(Family::Signed(scheme), key?))
@@ -162,6 +169,25 @@ fn algorithm(spec: &SchemeSpec, problems: &mut Problems) -> Option<Algorithm> {
             public
         }
     }
+}
+
+/// Further MACs by their prefix.
+fn macs(spec: &SchemeSpec, problems: &mut Problems) -> Vec<(String, Mac)> {
+    if spec.mac.is_none() && !spec.macs.is_empty() {
+        problems.add(
+            "macs",
+            "`macs` without `mac`",
+            "name the MAC that signs in `mac`, the further ones here",
+        );
+    }
+    let mut macs = Vec::with_capacity(spec.macs.len());
+    for (prefix, name) in &spec.macs {
+        match Mac::named(name) {
+            Some(mac) => macs.push((prefix.clone(), mac)),
+            None => problems.add("macs", format!("`{name}` is not a MAC"), one_of(&Mac::NAMES)),
+        }
+    }
+    macs
 }
 
 fn encoding(spec: &SchemeSpec, problems: &mut Problems) -> Option<Encoding> {
@@ -208,81 +234,9 @@ fn key_rule(spec: &SchemeSpec, algorithm: Option<Algorithm>, problems: &mut Prob
     Some(KeyRule { form, prefixes: spec.key_prefix.as_slice().to_vec() })
 }
 
-/// The outer `Option` is failure, the inner one absence.
-#[expect(clippy::option_option, reason = "a list may rightly be absent, and may be wrong")]
-fn list(spec: &SchemeSpec, problems: &mut Problems) -> Option<Option<ListRule>> {
-    let in_list = spec.timestamp.as_ref().and_then(|timestamp| timestamp.list.as_deref());
-    let Some(list) = &spec.list else {
-        if in_list.is_some() {
-            problems.add(
-                "timestamp.list",
-                "`timestamp.list` without `list`",
-                "describe the list: `list = { items = \",\", … }`",
-            );
-        }
-        return Some(None);
-    };
-    let before = problems.0.len();
-    let separators = [("list.groups", &list.groups), ("list.items", &list.items), ("list.kv", &list.kv)];
-    for (key, _) in separators.iter().filter(|(_, text)| text.as_deref() == Some("")) {
-        problems.add(key, "an empty separator", "name the separator, or leave the key out");
-    }
-    if list.items.is_none() {
-        problems.add("list.items", "`list.items` is not set", "name the separator of the items, such as `,`");
-    }
-    match (&list.kv, &list.signature) {
-        (Some(_), None) => {
-            problems.add(
-                "list.signature",
-                "`list.signature` is not set",
-                "name the key of a signature, such as `v1`",
-            );
-        }
-        (None, Some(_)) => {
-            problems.add(
-                "list.kv",
-                "`list.signature` without `list.kv`",
-                "name what stands between key and value, such as `=`",
-            );
-        }
-        _ => {}
-    }
-    if let (Some(one), Some(other)) = (in_list, list.timestamp.as_deref())
-        && one != other
-    {
-        problems.add("list.timestamp", "`list.timestamp` and `timestamp.list` differ", "set one of them");
-    }
-    let timestamp = match (in_list.or(list.timestamp.as_deref()), &list.kv) {
-        (Some(key), Some(_)) => Some(ListTime::Key(key.to_owned())),
-        (Some(index), None) => match index.parse() {
-            Ok(index) => Some(ListTime::Index(index)),
-            Err(_) => {
-                let message = format!("`{index}` is not a position");
-                problems.add(
-                    "list.timestamp",
-                    message,
-                    "without `kv` it is the position of the timestamp: `0`",
-                );
-                None
-            }
-        },
-        (None, _) => None,
-    };
-    if problems.0.len() > before {
-        return None;
-    }
-    Some(Some(ListRule {
-        groups: list.groups.clone(),
-        items: list.items.clone()?,
-        kv: list.kv.clone(),
-        signature: list.signature.clone().unwrap_or_default(),
-        timestamp,
-    }))
-}
-
 fn layout(spec: &SchemeSpec, problems: &mut Problems) -> Option<Layout> {
     let signature = signature_at(spec, None, problems);
-    let time = time_rule(spec, problems);
+    let time = time::rule(spec, problems);
     let content = match Template::parse(spec.content.as_deref().unwrap_or("{body}")) {
         Ok(template) => Some(template),
         Err(problem) => {
@@ -301,7 +255,34 @@ fn layout(spec: &SchemeSpec, problems: &mut Problems) -> Option<Layout> {
         let hint = "say where the timestamp stands: `timestamp = { header = … }`";
         problems.add("content", "`{t}` without a timestamp", hint);
     }
-    Some(Layout { signature, time, content, require, key_id })
+    let slots = slots(spec, &signature, problems);
+    let body_required = spec.body_required;
+    Some(Layout { signature, time, content, require, key_id, slots, body_required })
+}
+
+/// Which secret each signature header is for. Either every header has one, or none.
+fn slots(spec: &SchemeSpec, signature: &SignatureAt, problems: &mut Problems) -> Vec<(HeaderName, String)> {
+    let mut slots = Vec::with_capacity(spec.slots.len());
+    for (name, slot) in &spec.slots {
+        slots.extend(problems.header("slots", name).map(|header| (header, slot.clone())));
+    }
+    let headers = signature.header_names();
+    let paired = headers.len() == slots.len() && slots.iter().all(|(name, _)| headers.contains(name));
+    if !slots.is_empty() && !paired {
+        let hint = "write one entry for each name in `header`, and none besides";
+        problems.add("slots", "they are not those of the signature headers", hint);
+    }
+    slots
+}
+
+fn locator(place: &str, problems: &mut Problems) -> Option<Locator> {
+    match place.parse::<Locator>() {
+        Ok(locator) => Some(locator),
+        Err(error) => {
+            problems.add("signature", error.message, error.hint);
+            None
+        }
+    }
 }
 
 fn signature_at(spec: &SchemeSpec, default: Option<&str>, problems: &mut Problems) -> Option<SignatureAt> {
@@ -314,13 +295,7 @@ fn signature_at(spec: &SchemeSpec, default: Option<&str>, problems: &mut Problem
             );
             return None;
         }
-        return match place.parse::<Locator>() {
-            Ok(locator) => Some(SignatureAt::Located(locator)),
-            Err(error) => {
-                problems.add("signature", error.message, error.hint);
-                None
-            }
-        };
+        return locator(place, problems).map(SignatureAt::Located);
     }
     let written: Vec<&str> = spec.header.as_slice().iter().map(String::as_str).collect();
     let names = if written.is_empty() { default.into_iter().collect() } else { written };
@@ -342,105 +317,6 @@ fn signature_at(spec: &SchemeSpec, default: Option<&str>, problems: &mut Problem
     Some(SignatureAt::Headers(patterns))
 }
 
-/// The outer `Option` is failure, the inner one absence.
-#[expect(clippy::option_option, reason = "a timestamp may rightly be absent, and may be wrong")]
-fn time_rule(spec: &SchemeSpec, problems: &mut Problems) -> Option<Option<TimeRule>> {
-    let listed = spec.list.as_ref().and_then(|list| list.timestamp.as_ref());
-    let timestamp = match (&spec.timestamp, listed) {
-        (None, None) => return Some(None),
-        (Some(timestamp), _) => timestamp.clone(),
-        (None, Some(_)) => TimestampSpec::default(),
-    };
-    let before = problems.0.len();
-    let at = time_at(&timestamp, listed.is_some(), problems);
-    let unit = match timestamp.unit.as_deref() {
-        None | Some("s") => Some(Unit::Seconds),
-        Some("ms") => Some(Unit::Millis),
-        Some("rfc3339") => Some(Unit::Rfc3339),
-        Some(other) => {
-            problems.add(
-                "timestamp.unit",
-                format!("`{other}` is not a unit"),
-                one_of(&["s", "ms", "rfc3339"]),
-            );
-            None
-        }
-    };
-    let tolerance = match timestamp.tolerance.as_deref() {
-        None => Some(TOLERANCE),
-        Some("none") => None,
-        Some(text) => match parse_duration(text) {
-            Ok(tolerance) if tolerance > TOLERANCE_MAX => {
-                problems.add(
-                    "timestamp.tolerance",
-                    format!("`{text}` is longer than a day: whoever caught a request could send it again until then"),
-                    "`5m` is usual; `none` where the provider signs old times",
-                );
-                None
-            }
-            Ok(tolerance) if !tolerance.is_zero() => Some(tolerance),
-            Ok(_) => {
-                problems.add(
-                    "timestamp.tolerance",
-                    "a tolerance of zero refuses everything",
-                    "`5m`, or `none`",
-                );
-                None
-            }
-            Err(message) => {
-                problems.add(
-                    "timestamp.tolerance",
-                    message,
-                    "a number and `ms`, `s`, `m`, `h` or `d`, such as `5m`",
-                );
-                None
-            }
-        },
-    };
-    if problems.0.len() > before {
-        return None;
-    }
-    Some(Some(TimeRule { at: at?, unit: unit?, tolerance, future: timestamp.future.unwrap_or(true) }))
-}
-
-fn time_at(timestamp: &TimestampSpec, listed: bool, problems: &mut Problems) -> Option<TimeAt> {
-    let in_list = timestamp.list.is_some() || listed;
-    let places = [timestamp.header.is_some(), in_list, timestamp.json.is_some()];
-    match places.iter().filter(|set| **set).count() {
-        1 => {}
-        0 => {
-            problems.add(
-                "timestamp",
-                "it does not say where the timestamp stands",
-                "set `header`, `list` or `json`",
-            );
-            return None;
-        }
-        _ => {
-            problems.add(
-                "timestamp",
-                "more than one place for the timestamp",
-                "keep one of `header`, `list`, `json`",
-            );
-            return None;
-        }
-    }
-    if let Some(name) = &timestamp.header {
-        return problems.header("timestamp.header", name).map(TimeAt::Header);
-    }
-    if let Some(pointer) = &timestamp.json {
-        return match format!("json:{pointer}").parse() {
-            Ok(locator) => Some(TimeAt::Json(locator)),
-            Err(error) => {
-                let error: SpecError = error;
-                problems.add("timestamp.json", error.message, error.hint);
-                None
-            }
-        };
-    }
-    Some(TimeAt::List)
-}
-
 /// The spec with every header name under another prefix.
 fn aliased(spec: &SchemeSpec, from: &str, to: &str) -> SchemeSpec {
     let rename = |name: &str| match name.split_at_checked(from.len()) {
@@ -450,11 +326,12 @@ fn aliased(spec: &SchemeSpec, from: &str, to: &str) -> SchemeSpec {
     let mut other = spec.clone();
     let headers: Vec<String> = spec.header.as_slice().iter().map(|name| rename(name)).collect();
     other.header =
-        if headers == spec.header.as_slice() { spec.header.clone() } else { super::OneOrMany::Many(headers) };
+        if headers == spec.header.as_slice() { spec.header.clone() } else { OneOrMany::Many(headers) };
     if let Some(timestamp) = &mut other.timestamp {
         timestamp.header = timestamp.header.as_deref().map(rename);
     }
     other.key_id = spec.key_id.as_deref().map(rename);
+    other.slots = spec.slots.iter().map(|(name, slot)| (rename(name), slot.clone())).collect();
     other.require = spec.require.iter().map(|(name, value)| (rename(name), value.clone())).collect();
     other.content = spec.content.as_deref().map(|content| {
         let mut parts = content.split("{header:");

@@ -46,10 +46,7 @@ fn every_scheme_takes_what_it_signs_and_says_what_it_found() {
 
 #[test]
 fn any_body_at_any_time_is_taken_as_it_was_signed_and_no_other() {
-    let cases: Vec<_> = cases()
-        .into_iter()
-        .filter(|case| !case.name.contains("twilio") && !case.name.contains("json"))
-        .collect();
+    let cases: Vec<_> = cases().into_iter().filter(|case| !case.reads_body).collect();
     let inputs = (proptest::collection::vec(any::<u8>(), 0..300), 1_000_000_000_000_u64..4_000_000_000_000);
     check(48, inputs, |(body, millis)| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);

@@ -41,6 +41,10 @@ pub(crate) struct Case {
     /// Before it is signed.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Whether the scheme reads something out of the body, so that not any body will do.
+    pub(crate) reads_body: bool,
+    /// Whether the prefix of the signature may be missing.
+    pub(crate) prefix_optional: bool,
 }
 
 impl Case {
@@ -276,38 +280,69 @@ fn case(name: String, scheme: Scheme, sort: &str) -> Case {
         url: "https://hooks.example.com/in?a=1".to_owned(),
         headers,
         body: br#"{"id":"evt_1","created":1790000000,"data":[1,2]}"#.to_vec(),
+        reads_body: false,
+        prefix_optional: false,
     }
+}
+
+/// The scheme of a provider with the sort of key that it takes; `None` where nothing is signed, or where the signature
+/// stands in the body, into which `sign` cannot write.
+fn provider_case(name: &str, scheme: &Scheme, spec: &SchemeSpec) -> Option<Case> {
+    let in_header =
+        !spec.header.is_empty() || spec.algorithm.as_deref() == Some("basic") || spec.scheme.is_some();
+    if scheme.is_unsigned() || !in_header {
+        return None;
+    }
+    let fits = |sort: &&&str| {
+        let basic = spec.algorithm.as_deref() == Some("basic");
+        basic == (**sort == "basic") && Verifier::new(scheme.clone(), keys(sort).to_vec()).is_ok()
+    };
+    let sort = ["utf8", "whsec", "base64", "hex", "ed25519", "p256", "rsa", "basic"].iter().find(fits)?;
+    let mut case = case(name.to_owned(), scheme.clone(), sort);
+    if let Some(slot) = spec.slots.values().next() {
+        case.secret = case.secret.with_id(slot);
+        case.other = case.other.with_id(slot);
+    }
+    if let Some(pointer) = spec.timestamp.as_ref().and_then(|timestamp| timestamp.json.as_deref()) {
+        let field = pointer.trim_start_matches('/');
+        let millis = spec.timestamp.as_ref().and_then(|timestamp| timestamp.unit.as_deref()) == Some("ms");
+        let zeros = if millis { "000" } else { "" };
+        case.body = format!("{{\"id\":\"evt_1\",\"{field}\":1790000000{zeros},\"data\":[1,2]}}").into_bytes();
+        case.reads_body = true;
+    }
+    case.prefix_optional = spec.macs.contains_key("");
+    Some(case)
 }
 
 /// Every scheme of the catalog, and every sort that the grammar can say.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for provider in catalog() {
-        let default = std::iter::once((provider.name.clone(), &provider.scheme));
-        let chosen = provider.alternatives.iter().map(|(name, scheme)| (name.clone(), scheme));
-        for (name, scheme) in default.chain(chosen) {
-            let sort = match name.as_str() {
-                "svix" | "standard-webhooks" => "whsec",
-                "svix-asymmetric" | "standard-webhooks-asymmetric" => "ed25519",
-                "wise" => "rsa",
-                _ => "utf8",
-            };
-            cases.push(case(name, scheme.clone(), sort));
+        cases.extend(provider_case(&provider.name, &provider.scheme, &provider.spec));
+        for (name, scheme) in &provider.alternatives {
+            let spec = provider.alternative_spec(name).unwrap();
+            // Several providers call an alternative `token`.
+            let name = if name.contains('-') { name.clone() } else { format!("{} {name}", provider.name) };
+            cases.extend(provider_case(&name, scheme, spec));
         }
     }
     let twilio = cases.iter().find(|case| case.name == "twilio").map(|case| case.scheme.clone()).unwrap();
     for case in cases.iter_mut().filter(|case| case.name == "twilio") {
         case.headers.insert("content-type", HeaderValue::from_static(FORM));
         case.body = b"MessageSid=SM1&MessageStatus=sent&To=%2B15558675310&Empty=".to_vec();
+        case.reads_body = true;
     }
     let mut hashed = case("twilio by the hash of the body".to_owned(), twilio, "utf8");
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &hashed.body);
     hashed.url = format!("{}&bodySHA256={}", hashed.url, data_encoding::HEXLOWER.encode(hash.as_ref()));
+    hashed.reads_body = true;
     cases.push(hashed);
     for (sort, written) in WRITTEN {
         let header = if *sort == "basic" { "" } else { "header = \"X-Sig\"\n" };
         let written = format!("{header}{written}");
-        cases.push(case(written.clone(), compiled(&written), sort));
+        let mut case = case(written.clone(), compiled(&written), sort);
+        case.reads_body = written.contains("json");
+        cases.push(case);
     }
     let many = "header = \"X-Sig-*\"\nmac = \"hmac-sha256\"\nencoding = \"base64\"";
     cases.push(case(many.to_owned(), compiled(many), "utf8"));

@@ -78,8 +78,9 @@ fn no_byte_of_a_signature_time_or_id_can_be_changed_and_none_may_be_cut_or_added
                     }
                 }
                 refused(signed.with(name, &value[..place]), &format!("cut at {place}"));
+                let bare = case.prefix_optional && value[place] == b'=';
                 refused(
-                    signed.with(name, &value[place + 1..]),
+                    signed.with(name, &value[place + 1..]).filter(|_| !bare),
                     &format!("without its first {place} and one"),
                 );
             }
@@ -128,9 +129,9 @@ fn pieces_of_two_good_requests_make_no_third() {
         let body = String::from_utf8(case.body.clone())
             .unwrap()
             .replace("1", "3")
-            .replace("3790000000", "1790000010");
+            .replace("3790000000", "1790000002");
         let one = case.sign("msg_1", &case.body, now());
-        let two = case.sign("msg_2", body.as_bytes(), now() + Duration::from_secs(10));
+        let two = case.sign("msg_2", body.as_bytes(), now() + Duration::from_secs(2));
         assert_eq!(one.verify(&two.headers, &two.body), Ok(()), "{}", case.name);
         let differing: Vec<_> =
             one.names.iter().filter(|name| one.headers[*name] != two.headers[*name]).collect();
@@ -309,21 +310,29 @@ fn a_public_key_is_no_secret_of_a_scheme_with_shared_secrets() {
 #[test]
 fn a_scheme_takes_no_signature_of_another_scheme_with_the_same_secret() {
     let cases = cases();
-    for (one, other) in cases.iter().flat_map(|one| cases.iter().map(move |other| (one, other))) {
+    let all: Vec<_> = cases.iter().map(|case| (case, case.signed())).collect();
+    for ((one, signed), (other, theirs)) in
+        all.iter().flat_map(|one| all.iter().map(move |other| (one, other)))
+    {
         if one.name == other.name
             || one.name.contains("twilio") && other.name.contains("twilio")
             || one.is_token()
         {
             continue;
         }
-        let signed = one.signed();
         let value =
             signed.names.iter().filter_map(|name| signed.headers[name].to_str().ok()).max_by_key(|v| v.len());
-        let theirs = other.signed();
         for name in &theirs.names {
             let headers = theirs.with(name, value.unwrap().as_bytes()).unwrap();
             let taken = theirs.verify(&headers, &theirs.body).is_ok();
-            assert!(!taken || headers == theirs.headers, "{} takes what {} made", other.name, one.name);
+            // The very same MAC in another dress, such as without its prefix, is not another scheme's.
+            let same = other.prefix_optional && headers[name].as_bytes().len() == 64;
+            assert!(
+                !taken || same || headers == theirs.headers,
+                "{} takes what {} made",
+                other.name,
+                one.name
+            );
         }
     }
 }

@@ -8,53 +8,14 @@ A vector's name begins with what it is a case of; the suite asks for each of the
 time), `wrong secret`, `malformed`, `rotation`. Run it from this folder: python3 make.py
 """
 
-import base64
 import hashlib
-import hmac
-import json
 import os
 import subprocess
 import tempfile
 from urllib.parse import parse_qsl
 
-NOW = 1_790_000_000
-JSON = b'{"id":"evt_1","type":"invoice.paid","data":{"name":"J\xc3\xbcrgen \\u001b"}}'
-SECRET = "a-secret-for-these-vectors-0123456789"
-OTHER = "another-secret-for-these-vectors-012345"
-SPEC = "computed from the provider's documentation with Python's hmac and hashlib"
-MISMATCH, SHAPELESS = "invalid:signature_mismatch", "invalid:malformed_signature"
-
-
-def mac(key, content, algorithm="sha256"):
-    return hmac.new(key, content, algorithm).digest()
-
-
-def b64(data):
-    return base64.b64encode(data).decode()
-
-
-class File:
-    def __init__(self, provider, url=None, now=NOW):
-        self.provider, self.url, self.now, self.vectors = provider, url, now, []
-
-    def add(self, kind, name, headers, body=JSON, expect="valid", secret=SECRET, **more):
-        vector = {
-            "provider": self.provider, "name": f"{kind}: {name}", "origin": "spec-derived", "source": SPEC, "method": "POST",
-            "url": self.url, "headers": headers, "body_b64": b64(body),
-            **({"secrets": secret} if isinstance(secret, list) else {"secret": secret}),
-            "now_unix": self.now, "expect": expect,
-        }
-        self.vectors.append({**vector, **more})
-
-    def published(self, where, headers, body, secret, **more):
-        self.add("valid", f"as published ({where})", headers, body, secret=secret, origin="official", source=where, **more)
-        body = bytes([body[0] ^ 1]) + body[1:]
-        self.add("tampered", f"as published ({where}), but for one bit", headers, body, MISMATCH, secret, **more)
-
-    def write(self):
-        with open(f"{self.provider}.json", "w", encoding="utf-8") as file:
-            json.dump(self.vectors, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+import declared
+from common import JSON, MISMATCH, NOW, OTHER, SECRET, SHAPELESS, File, b64, mac
 
 
 def stripe():
@@ -366,3 +327,4 @@ standard("svix", ("svix-id", "svix-timestamp", "svix-signature"), [
 standard("standard-webhooks", ("webhook-id", "webhook-timestamp", "webhook-signature"), [])
 twilio()
 wise()
+declared.write()
