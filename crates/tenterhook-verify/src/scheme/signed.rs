@@ -290,6 +290,7 @@ impl SignedScheme {
         let signature_header = layout.header_to_sign(secret_id).ok_or_else(|| {
             fault("this scheme carries its signature inside the request, which signing cannot write")
         })?;
+        layout.require_body(request).map_err(|error| SignError(error.detail))?;
         let mut headers = request.headers.clone();
         let mut made = HeaderMap::new();
         let mut put = |name: &HeaderName, value: &str| -> Result<(), SignError> {

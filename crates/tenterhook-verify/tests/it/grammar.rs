@@ -50,6 +50,20 @@ fn each_mistake_is_found_at_its_key() {
             "header = \"X-Sig\"\nmac = \"hmac-sha256\"\nencoding = \"hex\"\ncontent = \"{t}.{body}\"\ntimestamp = { header = \"X-T\", tolerance = \"2d\" }",
             "timestamp.tolerance",
         ),
+        (
+            "header = [\"X-A\", \"X-B\"]\nmac = \"hmac-sha256\"\nencoding = \"hex\"\nslots = { \"X-A\" = \"a\" }",
+            "slots",
+        ),
+        (
+            "header = \"X-Sig\"\nmac = \"hmac-sha256\"\nencoding = \"hex\"\nmacs = { \"md5=\" = \"hmac-md5\" }",
+            "macs",
+        ),
+        (
+            "header = \"X-Sig\"\nalgorithm = \"ed25519\"\nencoding = \"hex\"\nmacs = { \"sha1=\" = \"hmac-sha1\" }",
+            "macs",
+        ),
+        ("header = \"X-Sig\"\nalgorithm = \"token\"\nbody_required = true", "body_required"),
+        ("header = \"X-Sig\"\nalgorithm = \"token\"\nsignature = \"cookie:a\"", "signature"),
     ] {
         let found = keys(spec);
         let known =

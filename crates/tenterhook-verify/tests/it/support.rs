@@ -45,6 +45,10 @@ pub(crate) struct Case {
     pub(crate) reads_body: bool,
     /// Whether the prefix of the signature may be missing.
     pub(crate) prefix_optional: bool,
+    /// Whether the sender chooses the MAC, and names it by the prefix.
+    pub(crate) mac_by_prefix: bool,
+    /// Whether base64url may come with its padding or without.
+    pub(crate) padding_optional: bool,
 }
 
 impl Case {
@@ -282,6 +286,8 @@ fn case(name: String, scheme: Scheme, sort: &str) -> Case {
         body: br#"{"id":"evt_1","created":1790000000,"data":[1,2]}"#.to_vec(),
         reads_body: false,
         prefix_optional: false,
+        mac_by_prefix: false,
+        padding_optional: false,
     }
 }
 
@@ -310,7 +316,10 @@ fn provider_case(name: &str, scheme: &Scheme, spec: &SchemeSpec) -> Option<Case>
         case.body = format!("{{\"id\":\"evt_1\",\"{field}\":1790000000{zeros},\"data\":[1,2]}}").into_bytes();
         case.reads_body = true;
     }
+    case.reads_body |= spec.body_required;
     case.prefix_optional = spec.macs.contains_key("");
+    case.mac_by_prefix = !spec.macs.is_empty() && !case.prefix_optional;
+    case.padding_optional = spec.encoding.as_deref() == Some("base64url");
     Some(case)
 }
 

@@ -85,6 +85,9 @@ fn no_byte_of_a_signature_time_or_id_can_be_changed_and_none_may_be_cut_or_added
                 );
             }
             for more in [&b"0"[..], b"00", b"=", b"A", b"\xc2\xa0", b"a b"] {
+                if case.padding_optional && more == b"=" {
+                    continue;
+                }
                 refused(signed.with(name, &[value, more].concat()), &format!("with {more:?} behind it"));
             }
             for odd in
@@ -326,7 +329,7 @@ fn a_scheme_takes_no_signature_of_another_scheme_with_the_same_secret() {
             let headers = theirs.with(name, value.unwrap().as_bytes()).unwrap();
             let taken = theirs.verify(&headers, &theirs.body).is_ok();
             // The very same MAC in another dress, such as without its prefix, is not another scheme's.
-            let same = other.prefix_optional && headers[name].as_bytes().len() == 64;
+            let same = other.mac_by_prefix || other.prefix_optional && headers[name].as_bytes().len() == 64;
             assert!(
                 !taken || same || headers == theirs.headers,
                 "{} takes what {} made",
@@ -380,7 +383,9 @@ fn what_is_said_about_a_refusal_tells_neither_the_secret_nor_the_signature_that_
             };
             let arrived: Vec<_> =
                 headers.values().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-            for value in signed.names.iter().filter_map(|name| expected.get(name)?.to_str().ok()) {
+            // A media type is nothing that anybody has to guess.
+            let names = signed.names.iter().filter(|name| *name != "content-type");
+            for value in names.filter_map(|name| expected.get(name)?.to_str().ok()) {
                 for part in value.split([',', '=', ' ', ';']).filter(|part| part.len() >= 12) {
                     let known = arrived.iter().any(|value| value.contains(part));
                     assert!(known || !said.contains(&part[..12]), "{}: {said}", case.name);

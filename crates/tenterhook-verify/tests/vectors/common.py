@@ -4,6 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import subprocess
+import tempfile
 
 NOW = 1_790_000_000
 JSON = b'{"id":"evt_1","type":"invoice.paid","data":{"name":"J\xc3\xbcrgen \\u001b"}}'
@@ -19,6 +22,18 @@ def mac(key, content, algorithm="sha256"):
 
 def b64(data):
     return base64.b64encode(data).decode()
+
+
+def ed25519(seed, message):
+    """The public key and the signature, of RFC 8032, by openssl."""
+    run = lambda *arguments: subprocess.run(["openssl", *arguments], capture_output=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        key, text = os.path.join(folder, "key"), os.path.join(folder, "message")
+        for path, data in ((key, bytes.fromhex("302e020100300506032b657004220420") + seed), (text, message)):
+            with open(path, "wb") as file:
+                file.write(data)
+        public = run("pkey", "-inform", "DER", "-in", key, "-pubout", "-outform", "DER")[-32:]
+        return public, run("pkeyutl", "-sign", "-keyform", "DER", "-inkey", key, "-rawin", "-in", text)
 
 
 class File:

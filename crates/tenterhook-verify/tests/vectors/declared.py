@@ -45,7 +45,10 @@ class Way:
     scheme: str | None = None
     # Headers that have to have one value.
     required: dict = dataclasses.field(default_factory=dict)
+    # The header that names the key.
     key_id: str | None = None
+    # Whether upper-case hex is refused.
+    lower_only: bool = False
 
     def text(self, at):
         if self.unit == "ms":
@@ -78,6 +81,7 @@ class Way:
         return {
             "Content-Type": "application/json", **self.headers, **self.required,
             **({self.time: time} if in_header else {}),
+            **({self.key_id: "k1"} if self.key_id else {}),
             self.header: self.wrap(time, signature),
         }
 
@@ -91,6 +95,10 @@ def cases(file, way):
     body = way.timed(NOW)
 
     def add(kind, name, headers, body=body, expect="valid", secret=secret, **extra):
+        if way.key_id:
+            *others, last = secret if isinstance(secret, list) else [secret]
+            ids = {"k1": last, **{f"k{index + 2}": text for index, text in enumerate(others)}}
+            secret, extra = None, {"params": {"key_ids": ids}, **extra}
         file.add(kind, label + name, headers, body, expect, **{"secret": secret, "now_unix": now, **more, **extra})
 
     good = way.request(body)
@@ -119,6 +127,16 @@ def cases(file, way):
             add("valid", "without its prefix", bare)
         else:
             add("malformed", "without its prefix", bare, expect=SHAPELESS)
+    upper = way.request(body, signature=way.prefix + way.sign(body, way.text(NOW))[len(way.prefix):].upper())
+    if way.lower_only:
+        add("malformed", "upper-case hex", upper, expect=SHAPELESS)
+    elif way.encoding == "hex":
+        add("valid", "upper-case hex, which is the same bytes", upper)
+    if way.key_id:
+        add("wrong secret", "a key that is not configured", {**good, way.key_id: "k9"}, expect="invalid:no_live_secret")
+        add("wrong secret", "the id of another key", {**good, way.key_id: "k2"}, expect=MISMATCH, secret=[other, secret])
+        add("malformed", "no id of the key", {name: value for name, value in good.items() if name != way.key_id},
+            expect="invalid:missing_header")
     turned = "base64" if way.encoding == "hex" else "hex"
     add("malformed", f"{turned} instead of {way.encoding}",
         way.request(body, signature=way.sign(body, way.text(NOW), encoding=turned) + "=!"), expect=SHAPELESS)
@@ -204,49 +222,103 @@ def token(provider, header, prefix="", scheme=None, basic=False):
 FILES = {}
 
 WAYS = {
+    "ably": Way("X-Ably-Signature", encoding="base64", key_id="X-Ably-Key"),
+    "airtable": Way("X-Airtable-Content-MAC", prefix="hmac-sha256=", key="base64"),
+    "asana": Way("X-Hook-Signature"),
+    "bigcommerce": standard(key="utf8", key_prefix=""),
+    "bitbucket": Way("X-Hub-Signature", prefix="sha256=", headers={"X-Request-UUID": "r-1", "X-Event-Key": "repo:push"}),
+    "box": Way("BOX-SIGNATURE-PRIMARY", encoding="base64", content=lambda at, body: body + at.encode(), time="BOX-DELIVERY-TIMESTAMP",
+               unit="rfc3339", tolerance=600, headers={"BOX-DELIVERY-ID": "d-1"},
+               required={"BOX-SIGNATURE-VERSION": "1", "BOX-SIGNATURE-ALGORITHM": "HmacSHA256"}),
+    "buildkite": Way("X-Buildkite-Signature", content=dotted, wrap=listed(",", "=", "signature", "timestamp"), time="list"),
+    "calendly": Way("Calendly-Webhook-Signature", content=dotted, wrap=listed(",", "=", "v1", "t"), time="list", tolerance=180),
     "checkout": Way("Cko-Signature"),
+    "circleci": Way("circleci-signature", wrap=listed(",", "=", "v1")),
+    "clerk": standard(SVIX),
+    "clickup": Way("X-Signature"),
+    "cloudflare-stream": Way("Webhook-Signature", content=dotted, wrap=listed(",", "=", "sig1", "time"), time="list"),
     "coinbase-commerce": Way("X-CC-Webhook-Signature"),
+    "docusign": Way("X-DocuSign-Signature-1", encoding="base64"),
+    "dropbox": Way("X-Dropbox-Signature"),
+    "etsy": standard(),
     "flutterwave": Way("flutterwave-signature", encoding="base64"),
-    "gocardless": Way("Webhook-Signature"),
+    "front": Way("X-Front-Signature", encoding="base64", content=lambda at, body: f"{at}:".encode() + body,
+                 time="X-Front-Request-Timestamp", unit="ms"),
+    "front-rule": Way("X-Front-Signature", "sha1", "base64"),
+    "gitlab": standard(scheme="gitlab-signed"),
+    "gocardless": Way("Webhook-Signature", lower_only=True),
+    "heroku": Way("Heroku-Webhook-Hmac-SHA256", encoding="base64"),
+    "intercom": Way("X-Hub-Signature", "sha1", prefix="sha1="),
+    "intuit": Way("intuit-signature", encoding="base64"),
+    "jira": Way("X-Hub-Signature", prefix="sha256=", headers={"X-Atlassian-Webhook-Identifier": "w-1"}),
     "lemonsqueezy": Way("X-Signature", headers={"X-Event-Name": "order_created"}),
+    "line": Way("x-line-signature", encoding="base64"),
+    "linear": Way("Linear-Signature", time="/webhookTimestamp", unit="ms", tolerance=60, headers={"Linear-Delivery": "d-1"}),
+    "meta": [
+        Way("X-Hub-Signature-256", prefix="sha256="),
+        Way("X-Hub-Signature", "sha1", prefix="sha1=", scheme="meta-sha1"),
+    ],
     "mollie": Way("X-Mollie-Signature", prefix="sha256=", prefix_optional=True),
+    "notion": Way("X-Notion-Signature", prefix="sha256="),
+    "npm": Way("x-npm-signature", prefix="sha256="),
+    "nylas": Way("X-Nylas-Signature"),
+    "onfido": Way("X-SHA2-Signature"),
+    "openai": standard(),
     "paddle": Way("Paddle-Signature", content=lambda at, body: f"{at}:".encode() + body, wrap=listed(";", "=", "h1", "ts"),
                   time="list", tolerance=5),
+    "pagerduty": Way("X-PagerDuty-Signature", wrap=listed(",", "=", "v1"), empty_body=False),
     "paystack": Way("x-paystack-signature", "sha512"),
+    "persona": Way("Persona-Signature", content=dotted, wrap=listed(",", "=", "v1", "t"), time="list"),
+    "pusher": Way("X-Pusher-Signature", time="/time_ms", unit="ms", key_id="X-Pusher-Key",
+                  required={"Content-Type": "application/json"}),
     "razorpay": Way("X-Razorpay-Signature", headers={"x-razorpay-event-id": "e-1"}),
     "recurly": Way("recurly-signature", content=dotted, wrap=lambda at, value: f"{at},{value}", time="list", unit="ms"),
-    "bigcommerce": standard(key="utf8", key_prefix=""),
-    "etsy": standard(),
+    "replicate": standard(),
+    "resend": standard(SVIX),
     "revenuecat": Way("X-RevenueCat-Webhook-Signature", content=dotted, wrap=listed(",", "=", "v1", "t"), time="list",
                       scheme="revenuecat-signed"),
+    "sanity": Way("sanity-webhook-signature", encoding="base64url", content=dotted, wrap=listed(",", "=", "v1", "t"), time="list",
+                  unit="ms", tolerance=3600, empty_body=False),
+    "sentry": Way("Sentry-Hook-Signature", headers={"Sentry-Hook-Resource": "issue", "Request-ID": "r-1"}),
+    "supabase": standard(key_prefix="v1,whsec_"),
+    "terraform-cloud": Way("X-TFE-Notification-Signature", "sha512"),
+    "terraform-run-task": Way("X-TFC-Task-Signature", "sha512"),
+    "twitch": Way("Twitch-Eventsub-Message-Signature", prefix="sha256=", content=lambda at, body: f"m-1{at}".encode() + body,
+                  time="Twitch-Eventsub-Message-Timestamp", unit="rfc3339", tolerance=600,
+                  headers={"Twitch-Eventsub-Message-Id": "m-1", "Twitch-Eventsub-Subscription-Type": "channel.follow"}),
+    "typeform": Way("Typeform-Signature", encoding="base64", prefix="sha256="),
+    "vercel": Way("x-vercel-signature", "sha1"),
+    "viber": Way("X-Viber-Content-Signature"),
+    "websub": Way("X-Hub-Signature", prefix="sha256="),
     "woocommerce": Way("X-WC-Webhook-Signature", encoding="base64", headers={"X-WC-Webhook-Topic": "order.created"}),
+    "x": Way("x-twitter-webhooks-signature", encoding="base64", prefix="sha256="),
+    "xero": Way("x-xero-signature", encoding="base64"),
+    "zendesk": Way("X-Zendesk-Webhook-Signature", encoding="base64", content=lambda at, body: at.encode() + body,
+                   time="X-Zendesk-Webhook-Signature-Timestamp", unit="rfc3339"),
+    "zoom": Way("x-zm-signature", prefix="v0=", content=lambda at, body: f"v0:{at}:".encode() + body, time="x-zm-request-timestamp"),
 }
 
 TOKENS = [
+    ("auth0", {"header": "Authorization"}),
+    ("buildkite", {"header": "X-Buildkite-Token", "scheme": "token"}),
     ("chargebee", {"header": "Authorization", "basic": True}),
+    ("cloudevents", {"header": "Authorization", "prefix": "Bearer "}),
+    ("cloudflare-notifications", {"header": "cf-webhook-auth"}),
+    ("fastly", {"header": "Authorization"}),
     ("flutterwave-v3", {"header": "verif-hash"}),
+    ("gitlab", {"header": "X-Gitlab-Token"}),
+    ("okta", {"header": "Authorization"}),
+    ("postmark", {"header": "Authorization", "basic": True}),
     ("revenuecat", {"header": "Authorization"}),
+    ("telegram", {"header": "X-Telegram-Bot-Api-Secret-Token"}),
 ]
 
 
-def klarna():
-    file = File("klarna", "https://shop.example.com/klarna/push?order=1&token=" + SECRET, now=None)
-    file.add("valid", "the token of the registered URL", {"Content-Type": "application/json"})
-    file.add("wrong secret", "somebody else's", {}, expect="invalid:token_mismatch", secret=OTHER)
-    file.add("malformed", "no token", {}, expect="invalid:missing_signature", url="https://shop.example.com/klarna/push?order=1")
-    file.add("malformed", "the token in a header", {"Authorization": "Bearer " + SECRET}, expect="invalid:missing_signature",
-             url="https://shop.example.com/klarna/push")
-    file.add("rotation", "the second secret matches", {}, secret=[OTHER, SECRET])
-    file.add("rotation", "neither secret matches", {}, expect="invalid:token_mismatch", secret=[OTHER, OTHER + "2"])
-    file.write()
-
-
-def write():
+def files():
+    """The file of each provider of the two tables, with what every scheme has to show."""
     for provider, facts in TOKENS:
         token(provider, **facts)
     for provider, ways in WAYS.items():
         for way in ways if isinstance(ways, list) else [ways]:
             cases(FILES.setdefault(provider, File(provider)), way)
-    for file in FILES.values():
-        file.write()
-    klarna()
+    return FILES

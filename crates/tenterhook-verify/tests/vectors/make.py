@@ -9,13 +9,10 @@ time), `wrong secret`, `malformed`, `rotation`. Run it from this folder: python3
 """
 
 import hashlib
-import os
-import subprocess
-import tempfile
 from urllib.parse import parse_qsl
 
-import declared
-from common import JSON, MISMATCH, NOW, OTHER, SECRET, SHAPELESS, File, b64, mac
+import singular
+from common import JSON, MISMATCH, NOW, OTHER, SECRET, SHAPELESS, File, b64, ed25519, mac
 
 
 def stripe():
@@ -130,18 +127,6 @@ def slack():
     file.add("rotation", "the second secret matches", headers(sign()), body, secret=[OTHER, SECRET])
     file.add("rotation", "neither secret matches", headers(sign()), body, MISMATCH, [OTHER, OTHER + "2"])
     file.write()
-
-
-def ed25519(seed, message):
-    """The public key and the signature, of RFC 8032, by openssl."""
-    run = lambda *arguments: subprocess.run(["openssl", *arguments], capture_output=True, check=True).stdout
-    with tempfile.TemporaryDirectory() as folder:
-        key, text = os.path.join(folder, "key"), os.path.join(folder, "message")
-        for path, data in ((key, bytes.fromhex("302e020100300506032b657004220420") + seed), (text, message)):
-            with open(path, "wb") as file:
-                file.write(data)
-        public = run("pkey", "-inform", "DER", "-in", key, "-pubout", "-outform", "DER")[-32:]
-        return public, run("pkeyutl", "-sign", "-keyform", "DER", "-inkey", key, "-rawin", "-in", text)
 
 
 def standard(provider, names, published):
@@ -327,4 +312,4 @@ standard("svix", ("svix-id", "svix-timestamp", "svix-signature"), [
 standard("standard-webhooks", ("webhook-id", "webhook-timestamp", "webhook-signature"), [])
 twilio()
 wise()
-declared.write()
+singular.write()
