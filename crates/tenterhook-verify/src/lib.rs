@@ -10,6 +10,7 @@
 //! | [`spec`] | the grammar in which a scheme is written, in the catalog and in a user's own config |
 //! | [`scheme`] | a checked scheme, ready to run |
 //! | [`provider`] | the catalog: what is known about each provider |
+//! | [`handshake`] | what a provider asks before it sends, and what to answer |
 //! | [`locate`] | where an id, a type or a timestamp is found in a request |
 //! | [`secret`] | key material that never prints itself |
 //! | [`settings`] | what a scheme has to know about a source beside its secrets |
@@ -17,8 +18,10 @@
 //! | [`error`] | why a request was refused, or could not be signed |
 
 pub mod error;
+pub mod handshake;
 pub mod locate;
 pub mod provider;
+pub(crate) mod remote;
 pub mod request;
 pub mod scheme;
 pub mod secret;
@@ -28,6 +31,7 @@ pub mod vectors;
 pub mod verifier;
 
 pub use error::{Reason, SignError, SpecError, VerifyError};
+pub use handshake::{Answer, Handshake, HandshakeError, HandshakeReason, HandshakeSettings, Handshakes};
 pub use locate::{Locator, Locators};
 pub use provider::{Provider, catalog};
 pub use request::Request;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::{Locator, Locators, Request, Scheme, SchemeSpec};
+use crate::{Handshakes, Locator, Locators, Request, Scheme, SchemeSpec};
 
 mod load;
 
@@ -34,6 +34,8 @@ pub struct Provider {
     pub event_type: Locators,
     /// What is appended to the type behind a `.` where it is there (GitHub's `/action`).
     pub event_type_suffix: Option<Locator>,
+    /// What the provider asks before it sends.
+    pub handshakes: Handshakes,
     /// How long the provider goes on retrying; the dedupe window is max(7 days, this).
     pub retry_horizon: Duration,
     /// The largest body the provider documents, in bytes.

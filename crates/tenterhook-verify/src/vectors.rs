@@ -2,12 +2,19 @@
 //!
 //! A file is a JSON array; one object per request: `provider`, `name`, `origin` (`official`, `sdk-generated`,
 //! `spec-derived`), `source`, `method`, `url`, `headers`, `body_b64`, `secret` or `secrets` or `public_key_pem`,
-//! `now_unix`, `tolerance_secs`, `scheme` (an alternative of the provider), `params`, and `expect`: `valid` or
-//! `invalid:<reason>`. `params` holds the settings that the scheme declares, by name, and `now_unix_ms` (a finer clock),
-//! `callback_url` (the public URL, where it is another than the one that arrived), `key_ids` (key id → secret),
-//! `secret_roles` (the id of each of `secrets`), `query_param` (where the token stands), and what stands for a secret:
-//! `public_key_b64`, `auth_header`, `query_secret`. Reasons are reported, not compared: a verifier that checks in another
+//! `now_unix`, `tolerance_secs`, `scheme` (an alternative of the provider), `params`, and `expect`: `valid`,
+//! `invalid:<reason>`, or `challenge:<answer>` for a handshake (JSON compares as JSON; `expect_response_status` and
+//! `expect_response_body` where they are given). Reasons are reported, not compared: a verifier that checks in another
 //! order may rightly name another one. Other fields are remarks for people.
+//!
+//! `params` holds the settings that the scheme declares, by name, and
+//!
+//! - `now_unix_ms`, a finer clock; `callback_url`, the public URL, where it is another than the one that arrived;
+//! - `key_ids` (key id → secret), `secret_roles` (the id of each of `secrets`), `jwks` (key id → JWK), `jwks_kids` (the id of
+//!   each public key), `query_param` (where the token stands), and what stands for a secret: `public_key_b64`,
+//!   `auth_header`, `query_secret`;
+//! - what a handshake is configured with: `verify_token`, `pending_topics`, `allowed_origins`, `service_ids`, `public_key`,
+//!   `handshake_pending`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -18,7 +25,7 @@ use serde::Deserialize;
 
 use crate::provider::{Provider, provider};
 use crate::settings::SettingValue;
-use crate::{Request, Scheme, Secret, Settings, Verifier};
+use crate::{Answer, Handshake, HandshakeSettings, Request, Scheme, Secret, Settings, Verifier};
 
 /// The tolerance of a vector without a clock: no timestamp is too old for it.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
@@ -47,6 +54,15 @@ pub struct Vector {
     scheme: Option<String>,
     #[serde(default)]
     params: BTreeMap<String, serde_json::Value>,
+    expect_response_status: Option<u16>,
+    expect_response_body: Option<String>,
+}
+
+/// What a request came to.
+enum Verdict {
+    Valid,
+    Invalid(String),
+    Answered(Answer),
 }
 
 /// What came out of one vector.
@@ -73,14 +89,9 @@ impl Vector {
     /// Runs the vector.
     #[must_use]
     pub fn run(&self) -> VectorResult {
-        let got = match self.verdict() {
-            Ok(verdict) => verdict,
-            Err(problem) => problem,
-        };
-        let pass = match self.expect.split_once(':') {
-            None => got == self.expect,
-            Some(("invalid", _)) => got.starts_with("invalid:"),
-            Some(_) => false,
+        let (got, pass) = match self.verdict() {
+            Ok(verdict) => (verdict.text(), self.agrees(&verdict)),
+            Err(problem) => (problem, false),
         };
         VectorResult {
             provider: self.provider.clone(),
@@ -91,20 +102,36 @@ impl Vector {
         }
     }
 
-    /// The verdict in the words of `expect`; `Err` where there is none.
-    fn verdict(&self) -> Result<String, String> {
+    /// Whether a verdict is the expected one.
+    fn agrees(&self, verdict: &Verdict) -> bool {
+        match (self.expect.split_once(':'), verdict) {
+            (None, Verdict::Valid) => self.expect == "valid",
+            // A handshake that is recorded as valid: the answer is described beside it, if at all.
+            (None, Verdict::Answered(answer)) => self.expect == "valid" && self.answer_agrees(answer),
+            (Some(("invalid", _)), Verdict::Invalid(_)) => true,
+            (Some(("challenge", body)), Verdict::Answered(answer)) => {
+                same_body(body, &answer.body) && self.answer_agrees(answer)
+            }
+            _ => false,
+        }
+    }
+
+    fn answer_agrees(&self, answer: &Answer) -> bool {
+        self.expect_response_status.is_none_or(|status| status == answer.status)
+            && self.expect_response_body.as_ref().is_none_or(|body| same_body(body, &answer.body))
+    }
+
+    /// The verdict; `Err` where there is none.
+    fn verdict(&self) -> Result<Verdict, String> {
         let provider =
             provider(&self.provider).ok_or("not supported yet: the catalog has no such provider")?;
-        if self.expect.starts_with("challenge:") {
-            return Err("not supported yet: handshakes".to_owned());
-        }
         let scheme = self.scheme_of(provider)?;
         let Ok(verifier) = Verifier::new(scheme.clone(), self.keys()) else {
             // A secret that no verifier can be built from verifies nothing.
-            return Ok("invalid:unusable_secret".to_owned());
+            return Ok(Verdict::Invalid("unusable_secret".to_owned()));
         };
         let Ok(verifier) = verifier.with_settings(self.settings(&scheme)) else {
-            return Ok("invalid:unusable_settings".to_owned());
+            return Ok(Verdict::Invalid("unusable_settings".to_owned()));
         };
         let verifier = match self.tolerance_secs {
             Some(seconds) => verifier.with_tolerance(Duration::from_secs(seconds)),
@@ -117,11 +144,49 @@ impl Vector {
         let method: Method = self.method.parse().map_err(|_| "unreadable vector: method")?;
         let body = BASE64.decode(self.body_b64.as_bytes()).map_err(|_| "unreadable vector: body_b64")?;
         let request = Request { method: &method, url: self.url(), headers: &headers, body: &body };
-        let now = self.now()?;
-        // The gateway screens headers before it reads a body; both must come to the same verdict.
-        match verifier.screen(&headers, now).and_then(|()| verifier.verify(&request, now)) {
-            Ok(_) => Ok("valid".to_owned()),
-            Err(error) => Ok(format!("invalid:{}", error.reason.code())),
+        Ok(self.judge(provider, &verifier, &request, self.now()?))
+    }
+
+    /// The way that a request goes in a gateway: handshakes that need no verification, the headers before the body is
+    /// read, verification, handshakes that needed it.
+    fn judge(
+        &self,
+        provider: &Provider,
+        verifier: &Verifier,
+        request: &Request<'_>,
+        now: SystemTime,
+    ) -> Verdict {
+        let settings = self.handshake_settings();
+        match provider.handshakes.before(request, verifier, &settings, now) {
+            Ok(None) => {}
+            Ok(Some(handshake)) => return Verdict::of(handshake),
+            Err(error) => return Verdict::Invalid(error.code().to_owned()),
+        }
+        let verified = verifier.screen(request.headers, now).and_then(|()| verifier.verify(request, now));
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => return Verdict::Invalid(error.reason.code().to_owned()),
+        };
+        match provider.handshakes.after(&verified, verifier, &settings, now) {
+            Ok(None) => Verdict::Valid,
+            Ok(Some(handshake)) => Verdict::of(handshake),
+            Err(error) => Verdict::Invalid(error.code().to_owned()),
+        }
+    }
+
+    fn handshake_settings(&self) -> HandshakeSettings {
+        let list = |name| match self.params.get(name).and_then(setting_value) {
+            Some(SettingValue::List(texts)) => texts,
+            _ => Vec::new(),
+        };
+        let pending = self.params.get("handshake_pending").and_then(serde_json::Value::as_bool);
+        HandshakeSettings {
+            verify_token: self.param("verify_token").map(Secret::new),
+            topics: list("pending_topics"),
+            allowed_origins: list("allowed_origins"),
+            service_ids: list("service_ids"),
+            key_name: self.param("public_key").map(str::to_owned),
+            pending: pending.unwrap_or_default(),
         }
     }
 
@@ -164,9 +229,13 @@ impl Vector {
             let pairs = ids.iter().filter_map(|(id, text)| Some((id, text.as_str()?)));
             return pairs.map(|(id, text)| secret(text).with_id(id)).collect();
         }
+        if let Some(keys) = self.params.get("jwks").and_then(serde_json::Value::as_object) {
+            return keys.iter().map(|(id, jwk)| secret(&jwk.to_string()).with_id(id)).collect();
+        }
         match (&self.secrets, &self.secret, &self.public_key_pem) {
             (Some(secrets), _, _) => {
-                let roles = self.params.get("secret_roles").and_then(serde_json::Value::as_array);
+                let roles = self.params.get("secret_roles").or(self.params.get("jwks_kids"));
+                let roles = roles.and_then(serde_json::Value::as_array);
                 let role = |index: usize| roles?.get(index)?.as_str();
                 let secrets = secrets.iter().enumerate();
                 secrets
@@ -176,7 +245,14 @@ impl Vector {
                     })
                     .collect()
             }
-            (None, Some(text), _) | (None, None, Some(text)) => vec![secret(text)],
+            (None, Some(text), _) => vec![secret(text)],
+            (None, None, Some(pem)) => {
+                let ids = self.params.get("jwks_kids").and_then(serde_json::Value::as_array);
+                match ids.map(|ids| ids.iter().filter_map(serde_json::Value::as_str)) {
+                    Some(ids) => ids.map(|id| secret(pem).with_id(id)).collect(),
+                    None => vec![secret(pem)],
+                }
+            }
             (None, None, None) => {
                 let places = ["public_key_b64", "auth_header", "query_secret"];
                 places.iter().filter_map(|name| self.param(name)).map(secret).collect()
@@ -203,6 +279,31 @@ impl Vector {
         let since = since.map_err(|_| "unreadable vector: now_unix")?;
         SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| "unreadable vector: now_unix".to_owned())
     }
+}
+
+impl Verdict {
+    fn of(handshake: Handshake) -> Self {
+        match handshake {
+            Handshake::Answer(answer)
+            | Handshake::Learn { answer, .. }
+            | Handshake::Confirm { answer, .. } => Self::Answered(answer),
+        }
+    }
+
+    /// In the words of `expect`.
+    fn text(&self) -> String {
+        match self {
+            Self::Valid => "valid".to_owned(),
+            Self::Invalid(reason) => format!("invalid:{reason}"),
+            Self::Answered(answer) => format!("challenge:{}", answer.body),
+        }
+    }
+}
+
+/// Whether two bodies say the same: as JSON where both are JSON, else byte for byte.
+fn same_body(one: &str, other: &str) -> bool {
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    one == other || matches!((json(one), json(other)), (Some(one), Some(other)) if one == other)
 }
 
 /// A setting as a file of vectors writes it. What is no text within a list or a table is taken as the text of its JSON.

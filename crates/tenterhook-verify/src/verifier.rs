@@ -138,6 +138,12 @@ impl Verifier {
         Explanation { facts: facts.into_list(), verdict: found.map(|found| found.secret_index) }
     }
 
+    /// A MAC of `content` with the first live secret, for handshakes that answer with one; `None` where the scheme has no
+    /// such key.
+    pub(crate) fn mac(&self, content: &[u8], now: SystemTime) -> Option<Vec<u8>> {
+        self.call(now).tag(&Content::whole(content)).ok()
+    }
+
     fn call(&self, now: SystemTime) -> Call<'_> {
         let keys = Keys { secrets: &self.secrets, keys: &self.keys };
         Call { keys, settings: &self.settings, tolerance: self.tolerance, now }

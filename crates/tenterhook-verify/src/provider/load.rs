@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Provider, Sample, SourceRanges, Success};
+use crate::handshake::HandshakeSpec;
 use crate::spec::{LocatorsSpec, parse_duration};
 use crate::{Locators, Scheme, SchemeSpec, SpecError};
 
@@ -47,6 +48,8 @@ struct Entry {
     event_id: Option<LocatorsSpec>,
     event_type: Option<LocatorsSpec>,
     event_type_suffix: Option<String>,
+    #[serde(default)]
+    handshake: Vec<HandshakeSpec>,
     retry_horizon: String,
     body_bytes_max: Option<u64>,
     secret_bytes_min: Option<usize>,
@@ -139,6 +142,8 @@ impl Entry {
             event_id: locators(self.event_id.as_ref())?,
             event_type: locators(self.event_type.as_ref())?,
             event_type_suffix: suffix.map_err(|error: SpecError| error.message)?,
+            handshakes: HandshakeSpec::compile(&self.handshake)
+                .map_err(|errors| format!("handshake: {}", listed(&errors)))?,
             retry_horizon: parse_duration(&self.retry_horizon)?,
             body_bytes_max: self.body_bytes_max,
             secret_bytes_min: self.secret_bytes_min,

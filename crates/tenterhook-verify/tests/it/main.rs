@@ -10,6 +10,7 @@
 )]
 
 mod grammar;
+mod handshake;
 mod locate;
 mod round_trip;
 mod support;
