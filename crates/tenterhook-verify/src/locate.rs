@@ -10,7 +10,7 @@ use crate::{Request, SpecError};
 
 mod json;
 
-pub(crate) use json::each_item;
+pub(crate) use json::{each_item, first_key};
 
 /// The deepest JSON pointer that is accepted.
 const POINTER_DEPTH_MAX: usize = 32;

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crate::locate::first_key;
 use crate::{Handshakes, Locator, Locators, Request, Scheme, SchemeSpec};
 
 mod load;
@@ -32,6 +33,10 @@ pub struct Provider {
     pub event_id: Locators,
     /// The event type.
     pub event_type: Locators,
+    /// Where the type is the name of a key of the body (Telegram's `message`): the first one that is none of these.
+    pub event_type_key_except: Vec<String>,
+    /// The type of an event in which none is found, for providers that send events of one type only.
+    pub event_type_default: Option<String>,
     /// What is appended to the type behind a `.` where it is there (GitHub's `/action`).
     pub event_type_suffix: Option<Locator>,
     /// What the provider asks before it sends.
@@ -123,12 +128,21 @@ impl Provider {
     /// The event type of a request, by the provider's own rule (GitHub: `event.action`).
     #[must_use]
     pub fn event_type(&self, request: &Request<'_>) -> Option<String> {
-        let (mut kind, _) = self.event_type.find(request)?;
+        let located = self.event_type.find(request).map(|(kind, _)| kind);
+        let mut kind =
+            located.or_else(|| self.key_as_type(request)).or_else(|| self.event_type_default.clone())?;
         if let Some(suffix) = self.event_type_suffix.as_ref().and_then(|locator| locator.find(request)) {
             kind.push('.');
             kind.push_str(&suffix);
         }
         Some(kind)
+    }
+
+    fn key_as_type(&self, request: &Request<'_>) -> Option<String> {
+        if self.event_type_key_except.is_empty() {
+            return None;
+        }
+        first_key(request.body, &self.event_type_key_except)
     }
 }
 

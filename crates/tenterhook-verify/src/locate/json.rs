@@ -1,6 +1,7 @@
 //! One scalar out of a JSON text, by pointer, in one pass and without building a value. What the pointer does not lead
 //! through is skipped, and the recursion is as deep as the pointer, not as the text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -25,6 +26,37 @@ pub(crate) fn each_item(text: &[u8], pointer: &str, max: usize) -> Vec<Option<St
         found.clear();
     }
     found
+}
+
+/// The first key of an object that is none of `except`; `None` where the text is not one JSON object with such a key.
+pub(crate) fn first_key(text: &[u8], except: &[String]) -> Option<String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let found = deserializer.deserialize_map(FirstKey { except }).ok()?;
+    deserializer.end().ok()?;
+    found
+}
+
+struct FirstKey<'e> {
+    except: &'e [String],
+}
+
+impl<'de> Visitor<'de> for FirstKey<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            map.next_value::<IgnoredAny>()?;
+            if found.is_none() && !self.except.iter().any(|name| *name == key) {
+                found = Some(key.into_owned());
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn tokens(pointer: &str) -> Vec<String> {
@@ -215,5 +247,52 @@ impl Visitor<'_> for Named<'_> {
 
     fn visit_str<E>(self, key: &str) -> Result<bool, E> {
         Ok(self.name == Some(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(text: &str) -> Vec<Option<String>> {
+        each_item(text.as_bytes(), "/value/*/state", 2)
+    }
+
+    #[test]
+    fn each_item_counts_and_what_is_missing_counts_too() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            states(r#"{"value":[{"state":"a"},{"state":"a"},{"state":"b"}]}"#),
+            [some("a"), some("b")]
+        );
+        assert_eq!(states(r#"{"value":[{"state":"a"},{"other":1}]}"#), [some("a"), None]);
+        assert_eq!(states(r#"{"value":[{"state":"a"},7]}"#), [some("a"), None]);
+        assert_eq!(
+            states(r#"{"value":[{"state":"a"}],"value":[{"state":"b"}]}"#),
+            [some("b")],
+            "the last wins"
+        );
+        for nothing in
+            [r#"{"value":[]}"#, r#"{"value":{"state":"a"}}"#, r#"{"value":[{"state":"a"}]"#, "[]", ""]
+        {
+            assert!(states(nothing).is_empty(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn different_items_end_with_one_more_than_is_wanted() {
+        let items: Vec<String> = (0..1_000).map(|state| format!("{{\"state\":{state}}}")).collect();
+        assert_eq!(states(&format!("{{\"value\":[{}]}}", items.join(","))).len(), 3);
+    }
+
+    #[test]
+    fn the_first_key_that_is_not_left_out_is_found() {
+        let except = ["update_id".to_owned()];
+        let key = |text: &str| first_key(text.as_bytes(), &except);
+        assert_eq!(key(r#"{"update_id":1,"message":{"x":[]},"more":2}"#).as_deref(), Some("message"));
+        assert_eq!(key(r#"{"mess\u0061ge":1}"#).as_deref(), Some("message"));
+        for nothing in [r#"{"update_id":1}"#, "{}", "[]", r#"{"message":1"#, r#"{"message":1} x"#] {
+            assert_eq!(key(nothing), None, "{nothing}");
+        }
     }
 }

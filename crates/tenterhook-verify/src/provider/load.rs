@@ -47,6 +47,9 @@ struct Entry {
     alternatives: BTreeMap<String, SchemeSpec>,
     event_id: Option<LocatorsSpec>,
     event_type: Option<LocatorsSpec>,
+    #[serde(default)]
+    event_type_key_except: Vec<String>,
+    event_type_default: Option<String>,
     event_type_suffix: Option<String>,
     #[serde(default)]
     handshake: Vec<HandshakeSpec>,
@@ -141,6 +144,8 @@ impl Entry {
             alternative_specs: self.alternatives.into_iter().collect(),
             event_id: locators(self.event_id.as_ref())?,
             event_type: locators(self.event_type.as_ref())?,
+            event_type_key_except: self.event_type_key_except,
+            event_type_default: self.event_type_default,
             event_type_suffix: suffix.map_err(|error: SpecError| error.message)?,
             handshakes: HandshakeSpec::compile(&self.handshake)
                 .map_err(|errors| format!("handshake: {}", listed(&errors)))?,

@@ -13,6 +13,7 @@ mod grammar;
 mod handshake;
 mod locate;
 mod round_trip;
+mod samples;
 mod support;
 mod tamper;
 mod vectors;
