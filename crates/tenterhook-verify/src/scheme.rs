@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use http::{HeaderMap, HeaderName};
 
 pub(crate) mod asymmetric;
@@ -16,7 +17,6 @@ pub(crate) mod place;
 pub(crate) mod signed;
 pub(crate) mod time;
 pub(crate) mod token;
-pub(crate) mod twilio;
 
 use crate::error::{SignError, SpecError, VerifyError};
 use crate::locate::Locator;
@@ -25,6 +25,7 @@ use crate::secret::Secret;
 use crate::settings::{Setting, Settings};
 use crate::verifier::{Facts, Sealed};
 use coded::{Call, Coded, KeyKind};
+use content::Content;
 use encoding::key_base64;
 use place::SignatureAt;
 use signed::{Algorithm, SignedScheme};
@@ -62,6 +63,8 @@ pub(crate) enum KeyForm {
     Utf8,
     Base64,
     Hex,
+    /// The SHA-1 of the text (Braintree).
+    Sha1,
 }
 
 /// One key, ready to run.
@@ -87,6 +90,18 @@ pub(crate) struct Match {
     pub(crate) content_sha256: [u8; 32],
     /// The signature covers the body and nothing else.
     pub(crate) content_is_body: bool,
+}
+
+impl Match {
+    /// A secret that made the signature of `content`; `body` is that of the request.
+    pub(crate) fn of(secret_index: usize, content: &Content<'_>, body: &[u8]) -> Self {
+        Self {
+            secret_index: Some(secret_index),
+            signed_at: None,
+            content_sha256: content.sha256(),
+            content_is_body: content.is(body),
+        }
+    }
 }
 
 impl Scheme {
@@ -221,7 +236,7 @@ impl Scheme {
     ) -> Result<Match, VerifyError> {
         match &*self.family {
             Family::Unsigned => {
-                let content_sha256 = content::Content::whole(request.body).sha256();
+                let content_sha256 = Content::whole(request.body).sha256();
                 Ok(Match { secret_index: None, signed_at: None, content_sha256, content_is_body: true })
             }
             Family::Signed(scheme) => scheme.verify(request, &call.keys, call.tolerance, call.now, facts),
@@ -249,6 +264,7 @@ impl Scheme {
     #[must_use]
     pub fn mac_key_bytes(&self, secret: &Secret) -> Option<usize> {
         match self.key_kind()? {
+            KeyKind::Mac(_, KeyRule { form: KeyForm::Sha1, .. }) => Some(secret.expose().len()),
             KeyKind::Mac(_, rule) => rule.decode(secret.expose()).ok().map(|key| key.len()),
             KeyKind::Text => Some(secret.expose().len()),
             KeyKind::Public(..) => None,
@@ -340,6 +356,7 @@ impl KeyRule {
             KeyForm::Utf8 => Some(bare.to_vec()),
             KeyForm::Base64 => std::str::from_utf8(bare).ok().and_then(key_base64),
             KeyForm::Hex => data_encoding::HEXLOWER_PERMISSIVE.decode(bare.trim_ascii()).ok(),
+            KeyForm::Sha1 => Some(digest(&SHA1_FOR_LEGACY_USE_ONLY, bare).as_ref().to_vec()),
         };
         let bytes = bytes.ok_or_else(|| {
             let form = if self.form == KeyForm::Hex { "hex" } else { "base64" };

@@ -181,7 +181,6 @@ impl Sealed {
     }
 
     /// A body and nothing else.
-    #[allow(dead_code, reason = "the schemes that write bodies come one by one")]
     pub(crate) fn body(body: Vec<u8>) -> Self {
         Self { body: Some(body), ..Self::default() }
     }

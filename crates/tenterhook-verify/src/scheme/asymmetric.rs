@@ -7,8 +7,8 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
-    VerificationAlgorithm,
+    KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_SHA256, RsaKeyPair, VerificationAlgorithm,
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
 
@@ -24,6 +24,8 @@ const ED25519_BYTES: usize = 32;
 pub(crate) enum PublicAlgorithm {
     Ed25519,
     RsaSha256,
+    /// For the schemes that are code; the grammar has no name for it. Nothing is signed with it here.
+    RsaSha1,
     EcdsaP256Sha256,
 }
 
@@ -83,6 +85,7 @@ impl PublicAlgorithm {
         let algorithm: &'static dyn VerificationAlgorithm = match self {
             Self::Ed25519 => &ED25519,
             Self::RsaSha256 => &RSA_PKCS1_2048_8192_SHA256,
+            Self::RsaSha1 => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
             Self::EcdsaP256Sha256 => &ECDSA_P256_SHA256_ASN1,
         };
         let verifying = ParsedPublicKey::new(algorithm, bytes)
@@ -110,6 +113,7 @@ impl PublicAlgorithm {
                 let public = pair.public_key().as_ref().to_vec();
                 (PrivateKey::Rsa(pair), public)
             }
+            Self::RsaSha1 => return Err("nothing is signed with SHA-1 here; give the public key".to_owned()),
             Self::EcdsaP256Sha256 => {
                 let pair =
                     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, bytes).map_err(refusal)?;
@@ -126,6 +130,7 @@ impl PublicAlgorithm {
         match self {
             Self::Ed25519 => "ed25519",
             Self::RsaSha256 => "rsa-sha256",
+            Self::RsaSha1 => "rsa-sha1",
             Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
         }
     }

@@ -1,18 +1,35 @@
 //! Schemes that the grammar cannot say: each is code, in a file of its own, behind one trait, and has a name that
 //! `scheme = "…"` looks up here.
 
-#![allow(dead_code, reason = "the schemes that use all of this come one by one")]
-
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName};
 
+mod adyen;
+mod braintree;
+mod coinbase;
+mod contentful;
+mod dropbox_sign;
+mod form;
+mod hubspot;
+mod mailgun;
+mod mandrill;
+mod md5;
+mod multipart;
+mod paddle_classic;
+mod payload;
+mod plivo;
+mod scalar;
+mod twilio;
+mod vonage_sms;
+
 use super::asymmetric::PublicAlgorithm;
 use super::content::Content;
+use super::encoding::Encoding;
 use super::hmac::{self, Mac};
-use super::signed::signature_header;
-use super::{Key, KeyRule, Keys, Match, twilio};
+use super::place::signature_header;
+use super::{Key, KeyRule, Keys, Match};
 use crate::Secret;
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
@@ -21,7 +38,32 @@ use crate::settings::{Setting, Settings};
 use crate::verifier::{Facts, Sealed};
 
 /// The schemes by name, sorted. Adding one is one line here and one file.
-const TABLE: &[(&str, Make)] = &[("twilio", || Box::new(twilio::TwilioScheme::new()))];
+const TABLE: &[(&str, Make)] = &[
+    ("adyen", || Box::new(adyen::AdyenScheme)),
+    ("braintree", || Box::new(braintree::BraintreeScheme)),
+    ("coinbase-cdp", || Box::new(coinbase::CoinbaseScheme)),
+    ("contentful", || Box::new(contentful::ContentfulScheme)),
+    ("dropbox-sign", || Box::new(dropbox_sign::DropboxSignScheme)),
+    ("forgejo", || Box::new(payload::PayloadScheme::forgejo())),
+    ("gitea", || Box::new(payload::PayloadScheme::gitea())),
+    ("gitea-as-github", || Box::new(payload::PayloadScheme::as_github())),
+    ("hubspot-v1", || Box::new(hubspot::HubspotScheme::V1)),
+    ("hubspot-v2", || Box::new(hubspot::HubspotScheme::V2)),
+    ("hubspot-v3", || Box::new(hubspot::HubspotScheme::V3)),
+    ("mailgun", || Box::new(mailgun::MailgunScheme::Json)),
+    ("mailgun-legacy", || Box::new(mailgun::MailgunScheme::Form)),
+    ("mandrill", || Box::new(mandrill::MandrillScheme)),
+    ("paddle-classic", || Box::new(paddle_classic::PaddleClassicScheme)),
+    ("plivo-v1", || Box::new(plivo::PlivoScheme::V1)),
+    ("plivo-v2", || Box::new(plivo::PlivoScheme::V2)),
+    ("plivo-v3", || Box::new(plivo::PlivoScheme::V3)),
+    ("twilio", || Box::new(twilio::TwilioScheme::new())),
+    ("vonage-sms-hmac-md5", || Box::new(vonage_sms::VonageSmsScheme::HmacMd5)),
+    ("vonage-sms-hmac-sha1", || Box::new(vonage_sms::VonageSmsScheme::Hmac(Mac::Sha1))),
+    ("vonage-sms-hmac-sha256", || Box::new(vonage_sms::VonageSmsScheme::Hmac(Mac::Sha256))),
+    ("vonage-sms-hmac-sha512", || Box::new(vonage_sms::VonageSmsScheme::Hmac(Mac::Sha512))),
+    ("vonage-sms-md5hash", || Box::new(vonage_sms::VonageSmsScheme::Md5Hash)),
+];
 
 type Make = fn() -> Box<dyn Coded>;
 
@@ -182,6 +224,13 @@ pub(crate) fn required_signature<'h>(
 ) -> Result<&'h str, VerifyError> {
     let missing = || refuse(Reason::MissingSignature, format!("`{name}` is missing or empty"));
     signature_header(headers, name)?.ok_or_else(missing)
+}
+
+/// A signature of `bytes` bytes.
+pub(crate) fn decoded(encoding: Encoding, text: &str, bytes: usize) -> Result<Vec<u8>, VerifyError> {
+    let malformed =
+        || refuse(Reason::MalformedSignature, format!("the signature is not {bytes} bytes of {encoding:?}"));
+    encoding.decode(text).filter(|signature| signature.len() == bytes).ok_or_else(malformed)
 }
 
 /// Another header of a scheme: there once, not empty.

@@ -135,6 +135,11 @@ impl<'r> Content<'r> {
         Self { pieces: vec![bytes.into()] }
     }
 
+    /// Content of several pieces.
+    pub(crate) fn of<const N: usize>(pieces: [Cow<'r, [u8]>; N]) -> Self {
+        Self { pieces: pieces.into() }
+    }
+
     /// The pieces in order.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.pieces.iter().map(AsRef::as_ref)
@@ -169,10 +174,16 @@ impl<'r> Content<'r> {
 }
 
 /// The public URL, which a scheme that signs it cannot do without.
+///
+/// No URL holds a brace that is not encoded. Where the body is signed right behind the URL, the beginning of a JSON body
+/// could otherwise be moved into the query, and the rest of it be passed off as the body.
 pub(crate) fn url<'r>(request: &Request<'r>) -> Result<&'r str, VerifyError> {
-    request
-        .url
-        .ok_or_else(|| refuse(Reason::MissingUrl, "the signature covers the public URL; none is configured"))
+    let missing = || refuse(Reason::MissingUrl, "the signature covers the public URL; none is configured");
+    let url = request.url.ok_or_else(missing)?;
+    if url.contains(['{', '}']) {
+        return Err(refuse(Reason::MalformedContent, "the URL holds a brace, which belongs into no URL"));
+    }
+    Ok(url)
 }
 
 /// A signed header: there once, in UTF-8, not empty.

@@ -1,6 +1,19 @@
 //! How signature bytes become text: hex, base64, base64url. Knows nothing of what the bytes are.
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// What JavaScript's `encodeURIComponent` leaves alone.
+pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
 
 /// The text form of a signature or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,6 @@ use super::hmac::{self, Mac};
 use super::layout::{Layout, header_time, signed_header};
 use super::list::{CANDIDATES_MAX, Group, ListRule};
 use super::place::SignatureAt;
-pub(crate) use super::place::signature_header;
 use super::time::{TimeAt, TimeRule};
 use super::{Key, Keys, Match};
 use crate::error::{Reason, SignError, VerifyError, refuse};

@@ -84,6 +84,12 @@ impl TimeRule {
         if !canonical {
             return Err(malformed("not a canonical number: digits only, no sign, no leading zero"));
         }
+        // Where nothing may be too old, a digit could go over to what is signed behind the timestamp, or come from there.
+        // Until the year 2286 all of them are as long.
+        let digits = if self.unit == Unit::Millis { 13 } else { 10 };
+        if self.tolerance.is_none() && text.len() != digits {
+            return Err(malformed("not as many digits as a time of these days has"));
+        }
         let number: u64 = text.parse().map_err(|_| malformed("number too large"))?;
         let since = match self.unit {
             Unit::Millis => Duration::from_millis(number),
@@ -155,6 +161,17 @@ mod tests {
             assert_eq!(reason(&rule, text, now), Some(Reason::MalformedTimestamp), "{text:?}");
         }
         assert_eq!(reason(&rule, "9999999999999999999", now), Some(Reason::MalformedTimestamp));
+    }
+
+    #[test]
+    fn without_a_tolerance_a_timestamp_has_all_its_digits() {
+        for (unit, text) in [(Unit::Seconds, "1700000000"), (Unit::Millis, "1700000000000")] {
+            let rule = TimeRule { tolerance: None, ..rule(unit, true) };
+            assert_eq!(reason(&rule, text, 0), None);
+            for other in [&text[1..], &text[..text.len() - 1], &format!("{text}0")] {
+                assert_eq!(reason(&rule, other, 0), Some(Reason::MalformedTimestamp), "{other}");
+            }
+        }
     }
 
     #[test]

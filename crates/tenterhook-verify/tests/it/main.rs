@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod coded;
 mod grammar;
 mod handshake;
 mod locate;

@@ -11,6 +11,7 @@ time), `wrong secret`, `malformed`, `rotation`. Run it from this folder: python3
 import hashlib
 from urllib.parse import parse_qsl
 
+import coded
 import singular
 from common import JSON, MISMATCH, NOW, OTHER, SECRET, SHAPELESS, File, b64, ed25519, mac
 
@@ -312,4 +313,5 @@ standard("svix", ("svix-id", "svix-timestamp", "svix-signature"), [
 standard("standard-webhooks", ("webhook-id", "webhook-timestamp", "webhook-signature"), [])
 twilio()
 wise()
+coded.write(Rsa)
 singular.write()

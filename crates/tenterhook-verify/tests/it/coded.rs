@@ -1,0 +1,174 @@
+//! The schemes that are code: a request that each of them can sign, and what of it is signed. Whatever bit of that is
+//! turned, the request is refused.
+
+use http::HeaderValue;
+use tenterhook_verify::{Settings, Verifier};
+
+use super::support::{Case, FORM, cases, now, post};
+
+/// A request for one scheme.
+struct Sample {
+    kind: &'static str,
+    body: &'static str,
+    /// Texts that are signed, of the body or of the URL; after signing, each is there.
+    signed: &'static [&'static str],
+}
+
+const JSON: &str = "application/json";
+const ADYEN: &str = r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{"pspReference":"7914073381342284","originalReference":"8535296650153317","merchantAccountCode":"SampleMerchant","merchantReference":"order","amount":{"currency":"EUR","value":1130},"eventCode":"CAPTURE","success":"true"}}]}"#;
+
+/// What is known about the scheme of that name; `None` for one that signs its body as it is.
+fn sample(scheme: &str) -> Option<Sample> {
+    let (kind, body, signed): (_, _, &[&str]) = match scheme {
+        "adyen" => (
+            JSON,
+            ADYEN,
+            &[
+                "7914073381342284",
+                "8535296650153317",
+                "SampleMerchant",
+                "order",
+                "EUR",
+                "1130",
+                "CAPTURE",
+                "\"true\"",
+            ],
+        ),
+        "braintree" => {
+            (FORM, "bt_payload=PG5vdGlmaWNhdGlvbj48dGltZXN0YW1w1", &["PG5vdGlmaWNhdGlvbj48dGltZXN0YW1w1"])
+        }
+        "dropbox-sign" => (
+            JSON,
+            r#"{"event":{"event_type":"signature_request_signed"},"n":1}"#,
+            &["1790000000", "signature_request_signed"],
+        ),
+        "mailgun" => (JSON, r#"{"event-data":{"id":"1"}}"#, &["1790000000"]),
+        "mailgun-legacy" => (FORM, "event=delivered1", &["1790000000"]),
+        "mandrill" => (FORM, "mandrill_events=abc1&b=x", &["mandrill_events", "abc1", "b=", "=x"]),
+        "plivo-v1" | "plivo-v3" => {
+            (FORM, "To=141&From=142", &["To", "141", "From", "142", "hooks.example.com/in"])
+        }
+        "plivo-v2" => (FORM, "To=141", &["https://hooks.example.com/in"]),
+        "twilio" => (
+            FORM,
+            "MessageSid=SM1&MessageStatus=sent&To=%2B15558675310&Empty=",
+            &["MessageSid", "SM1", "sent", "15558675310", "Empty", "hooks.example.com/in?a=1"],
+        ),
+        name if name.starts_with("vonage-sms-") => {
+            (FORM, "msisdn=447700900001&text=Hello", &["447700900001", "Hello", "1790000000", "msisdn"])
+        }
+        _ => return None,
+    };
+    Some(Sample { kind, body, signed })
+}
+
+/// Makes a case one that its scheme can sign; `None` for a scheme that can only be verified.
+pub(crate) fn prepared(mut case: Case, scheme: &str) -> Option<Case> {
+    if scheme == "paddle-classic" {
+        return None;
+    }
+    if scheme == "braintree" {
+        case.settings = Settings::default().with("public_key", "our_key");
+    }
+    if let Some(Sample { kind, body, .. }) = sample(scheme) {
+        case.headers.insert("content-type", HeaderValue::from_static(kind));
+        case.body = body.as_bytes().to_vec();
+        case.signs_body = false;
+        case.reads_body = true;
+    }
+    case.coded = Some(scheme.to_owned());
+    Some(case)
+}
+
+#[test]
+fn no_bit_of_what_is_signed_can_be_turned() {
+    let mut judged = 0;
+    for case in cases() {
+        let Some(Sample { signed: texts, .. }) = case.coded.as_deref().and_then(sample) else { continue };
+        let signed = case.signed();
+        let url = signed.url.clone().into_bytes();
+        for text in texts {
+            let in_url = !contains(&signed.body, text.as_bytes());
+            let whole = if in_url { &url } else { &signed.body };
+            let start = place(whole, text.as_bytes()).unwrap_or_else(|| panic!("{}: {text}", case.name));
+            for bit in 0..text.len() * 8 {
+                let mut turned = whole.clone();
+                turned[start + bit / 8] ^= 1 << (bit % 8);
+                let taken = if in_url {
+                    let Ok(url) = String::from_utf8(turned) else { continue };
+                    signed.verifier.verify(&post(&url, &signed.headers, &signed.body), now()).is_ok()
+                } else {
+                    signed.verify(&signed.headers, &turned).is_ok()
+                };
+                assert!(!taken, "{}: bit {bit} of `{text}`", case.name);
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged > 3_500, "only {judged} bits");
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    place(text, part).is_some()
+}
+
+fn place(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// Where the signature stands inside the body it is no safer than in a header.
+#[test]
+fn no_digit_of_a_signature_in_the_body_can_be_changed() {
+    let mut judged = 0;
+    for case in cases().iter().filter(|case| case.coded.is_some()) {
+        let signed = case.signed();
+        if case.scheme.signature_headers().is_empty() {
+            for at in 0..signed.body.len() {
+                let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+                let run = signed.body[at..].iter().take_while(|byte| token(byte)).count();
+                let begins = at == 0 || !token(&signed.body[at - 1]);
+                // Signatures are the only words of the samples that are as long and that signing puts there.
+                if !begins || run < 28 || contains(&case.body, &signed.body[at..at + run]) {
+                    continue;
+                }
+                for place in at..at + run {
+                    let mut changed = signed.body.clone();
+                    changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
+                    assert!(signed.verify(&signed.headers, &changed).is_err(), "{} at {place}", case.name);
+                    judged += 1;
+                }
+            }
+        }
+    }
+    assert!(judged > 300, "only {judged} digits");
+}
+
+#[test]
+fn without_its_settings_a_scheme_verifies_nothing_and_signs_nothing() {
+    let case = cases().into_iter().find(|case| case.coded.as_deref() == Some("braintree")).unwrap();
+    let signed = case.signed();
+    let bare = Verifier::new(case.scheme.clone(), vec![case.secret.clone()]).unwrap();
+    let request = post(&signed.url, &signed.headers, &signed.body);
+    assert_eq!(bare.verify(&request, now()).unwrap_err().reason.code(), "missing_setting");
+    let nobody = case.verifier_with(vec![]).unwrap();
+    assert_eq!(nobody.verify(&request, now()).unwrap_err().reason.code(), "no_live_secret");
+    let unknown = bare.clone().with_settings(Settings::default().with("pubic_key", "x")).unwrap_err();
+    let keys: Vec<_> = unknown.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["public_key", "pubic_key"]);
+}
+
+#[test]
+fn headers_alone_do_not_sign_what_is_signed_in_the_body() {
+    for case in cases().iter().filter(|case| case.coded.is_some()) {
+        let verifier = case.verifier();
+        let request = post(&case.url, &case.headers, &case.body);
+        let sealed = verifier.seal(&request, Some("msg_1"), now()).unwrap();
+        let inside = sealed.body.is_some() || sealed.url.is_some();
+        match verifier.sign(&request, Some("msg_1"), now()) {
+            Ok(headers) => assert!(!inside && headers == sealed.headers, "{}", case.name),
+            Err(error) => {
+                assert!(inside && error.to_string().contains("inside the request"), "{}", case.name);
+            }
+        }
+    }
+}
