@@ -73,7 +73,7 @@ struct RangesEntry {
     #[serde(default)]
     ranges: Vec<String>,
     url: String,
-    taken: String,
+    taken: Option<String>,
 }
 
 #[derive(Deserialize)]
