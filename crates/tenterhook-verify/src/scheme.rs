@@ -138,6 +138,20 @@ impl Scheme {
         matches!(*self.family, Family::Token(_))
     }
 
+    /// Whether the signature stands in the body or the query, so that [`Verifier::sign`](crate::Verifier::sign) has no
+    /// headers to give; see [`Verifier::seal`](crate::Verifier::seal).
+    #[must_use]
+    pub fn signs_inside(&self) -> bool {
+        match &*self.family {
+            Family::Signed(scheme) => {
+                scheme.layouts.iter().any(|layout| layout.signature.header_to_sign().is_none())
+            }
+            Family::Token(scheme) => scheme.at.header_to_sign().is_none(),
+            Family::Coded(scheme) => scheme.signs_inside(),
+            Family::Unsigned => false,
+        }
+    }
+
     /// Whether the signature covers the public URL, so that one has to be configured.
     #[must_use]
     pub fn signs_url(&self) -> bool {

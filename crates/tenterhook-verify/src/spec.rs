@@ -32,7 +32,7 @@ mod compile;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchemeSpec {
-    /// A scheme that the grammar cannot say, by name: `twilio`. Nothing else may be set beside it.
+    /// A scheme that the grammar cannot say, by name: `twilio`, `adyen`, `hubspot-v3` … Nothing else may be set beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
     /// The header that carries the signature or the token; several, of which any may match; a final `*` stands for all

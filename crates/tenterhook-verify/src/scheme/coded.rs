@@ -101,6 +101,11 @@ pub(crate) trait Coded: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Whether the signature stands inside the request, so that headers alone cannot sign it.
+    fn signs_inside(&self) -> bool {
+        false
+    }
+
     /// Whether the signature covers the public URL.
     fn signs_url(&self) -> bool {
         false

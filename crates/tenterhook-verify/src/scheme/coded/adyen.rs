@@ -97,6 +97,10 @@ impl Coded for AdyenScheme {
         Vec::new()
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     fn covers(&self, locator: &Locator) -> bool {
         let Locator::Json(pointer) = locator else { return false };
         let place = pointer.strip_prefix("/notificationItems/").and_then(|rest| rest.split_once(ITEM));

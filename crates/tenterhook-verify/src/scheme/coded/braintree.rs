@@ -35,6 +35,10 @@ impl Coded for BraintreeScheme {
         Vec::new()
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     fn settings(&self) -> &'static [Setting] {
         &[Setting {
             name: PUBLIC_KEY,

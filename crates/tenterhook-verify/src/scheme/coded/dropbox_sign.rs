@@ -51,6 +51,10 @@ impl Coded for DropboxSignScheme {
         Vec::new()
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     /// The JSON stands in a field, where no locator reaches what is signed of it.
     fn covers(&self, _locator: &Locator) -> bool {
         false

@@ -57,6 +57,10 @@ impl Coded for MailgunScheme {
         Vec::new()
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     fn signs_time(&self) -> bool {
         true
     }

@@ -29,6 +29,10 @@ impl Coded for PaddleClassicScheme {
         Vec::new()
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     fn covers(&self, locator: &Locator) -> bool {
         matches!(locator, Locator::Form(name) if name != SIGNATURE)
     }

@@ -45,6 +45,10 @@ impl Coded for VonageSmsScheme {
         Vec::new()
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     fn signs_time(&self) -> bool {
         true
     }
