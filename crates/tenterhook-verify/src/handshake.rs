@@ -226,6 +226,28 @@ impl Handshakes {
         *method == Method::POST || self.rules.iter().any(|rule| rule.method == *method)
     }
 
+    /// Whether a POST may be a handshake although nothing in its headers proves the sender: the headers alone then cannot
+    /// say that it is refused.
+    #[must_use]
+    pub fn may_come_unproven(&self, verifier: &Verifier) -> bool {
+        let tokenless = verifier.scheme().is_token() && verifier.secrets().is_empty();
+        self.rules
+            .iter()
+            .any(|rule| rule.method == Method::POST && (rule.proof != Proof::Request || tokenless))
+    }
+
+    /// The methods of the requests that it answers, `POST` first.
+    #[must_use]
+    pub fn methods(&self) -> Vec<&Method> {
+        let mut methods = vec![&Method::POST];
+        for rule in &self.rules {
+            if !methods.contains(&&rule.method) {
+                methods.push(&rule.method);
+            }
+        }
+        methods
+    }
+
     /// Paths at the root of the host that handshakes arrive at instead of the source's own (Fastly).
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|rule| rule.path.as_deref())

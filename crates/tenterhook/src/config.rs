@@ -18,6 +18,7 @@ mod routes;
 mod schema;
 mod secrets;
 mod section;
+mod settings;
 mod source;
 mod url;
 mod values;

@@ -4,6 +4,7 @@
 mod body;
 mod budget;
 mod door;
+mod handshake;
 mod health;
 mod journal;
 mod reply;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use ipnet::IpNet;
@@ -28,6 +29,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rejections::Rejections;
 
 use budget::Budget;
+pub use handshake::Confirm;
+
 use door::Doors;
 use journal::{Journal, Visit};
 use reply::Rejection;
@@ -52,6 +55,8 @@ pub struct IngressSettings {
     pub commit_timeout: Duration,
     /// Requests per second from one address before verification, where the source says nothing.
     pub rate_per_address: Option<RatePolicy>,
+    /// Who fetches what a handshake wants to be fetched; without one such a handshake is refused.
+    pub confirm: Option<Arc<dyn Confirm>>,
 }
 
 impl Default for IngressSettings {
@@ -61,6 +66,7 @@ impl Default for IngressSettings {
             unverified_bytes_max: 128 << 20,
             commit_timeout: Duration::from_secs(5),
             rate_per_address: None,
+            confirm: None,
         }
     }
 }
@@ -134,19 +140,23 @@ impl Ingress {
         let (head, body) = request.into_parts();
         visit.source_ip = screen::address(&head.headers, peer, &doors.settings.trusted_proxies);
         let door = visit.enter(doors.at(head.uri.path())?);
-        screen::method(&head.method)?;
-        self.metrics.received(&door.source.name);
+        screen::method(&head.method, &door.source)?;
+        if head.method == Method::POST {
+            self.metrics.received(&door.source.name);
+        }
         screen::host(&head)?;
         screen::coding(&head)?;
-        screen::source(&door, &head.headers, &body, visit)?;
+        screen::source(&door, &head, &body, visit)?;
         let (bytes, _share) = body::read(body, &door.source.limits, &self.budget).await?;
         visit.body_is_read = true;
         let inbound = visit.inbound(head, bytes);
-        let admitted = match door.source.admit(&inbound).map_err(Rejection::unverified)? {
+        let admission = door.source.admit(&inbound);
+        let admitted = match admission.map_err(|refusal| Rejection::refused(refusal, &door.source))? {
             Admission::Event(admitted) => *admitted,
-            Admission::Handshake(handshake) => {
-                self.journal.handshake(visit);
-                return Ok(reply::handshake(handshake));
+            Admission::Handshake(asked) => {
+                let answer = handshake::meet(asked, doors.settings.confirm.as_deref()).await?;
+                self.journal.handshake(visit, answer.status());
+                return Ok(answer);
             }
         };
         door.take_verified(visit.received_at)?;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
-use tenterhook_verify::{Locators, Provider, Verifier};
+use tenterhook_verify::{HandshakeSettings, Handshakes, Locators, Provider, Verifier};
 
 use crate::model::{DedupePolicy, DestinationName, SourceName};
 use crate::policy::limit::RatePolicy;
 use crate::policy::route::{Glob, Route};
 
-pub use admit::{Admission, HandshakeReply, Inbound};
+pub use admit::{Admission, Inbound, Refusal};
 
 /// One source, checked and ready.
 #[derive(Clone, Debug)]
@@ -28,6 +28,10 @@ pub struct Source {
     pub provider: Option<&'static Provider>,
     /// Scheme and secrets.
     pub verifier: Verifier,
+    /// What the provider asks before it sends, and to see that somebody is there.
+    pub handshakes: Handshakes,
+    /// What these are held against.
+    pub handshake_settings: HandshakeSettings,
     /// How the idempotency key is found.
     pub event_id: IdRule,
     /// How the event type is found, where the catalog's own rule is overridden or there is none.

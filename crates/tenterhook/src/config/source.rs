@@ -3,14 +3,16 @@
 use std::str::FromStr;
 
 use http::StatusCode;
-use tenterhook_verify::{Locator, Locators, Provider, Scheme, Secret, SpecError, Verifier, provider};
+use tenterhook_verify::{
+    Locator, Locators, Provider, Scheme, Secret, Settings, SpecError, Verifier, provider,
+};
 
 use super::file::{Node, Value};
 use super::problem::{Findings, Place, closest, quoted, shown, suggestion};
 use super::schema::VERIFY;
 use super::secrets::{Resolver, Rules, SECRET_BYTES_MIN};
 use super::section::Section;
-use super::{values, verify};
+use super::{settings, values, verify};
 use crate::model::{DedupePolicy, DestinationName, OnConflict, OnDuplicateOfDead, OnRepeat, SourceName};
 use crate::policy::limit::RatePolicy;
 use crate::policy::route::Glob;
@@ -37,13 +39,16 @@ pub(super) fn build(
     };
     judge_unsigned(scheme.as_ref(), section, findings);
     let keys = keys(provider, scheme.as_ref(), section, resolver, findings);
-    let verifier = verifier(scheme?, keys?, section, findings)?;
+    let (settings, handshake_settings) = settings::read(provider, section, resolver, findings);
+    let verifier = verifier(scheme?, keys?, settings, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
     warn_about_odd_pairs(provider, &verifier, section, findings);
     Some(Source {
         name: name.clone(),
         path: section.text("path").unwrap_or_else(|| format!("/webhooks/{name}")),
         provider,
+        handshakes: provider.map(|entry| entry.handshakes.clone()).unwrap_or_default(),
+        handshake_settings,
         event_id: event_id(provider, section),
         event_type: section.node("event_type").and_then(locators),
         events: section.texts("events").into_iter().map(Glob::new).collect(),
@@ -270,6 +275,7 @@ fn published_keys(
 fn verifier(
     scheme: Scheme,
     keys: Vec<(Place, Secret)>,
+    settings: Settings,
     section: Section<'_>,
     findings: &mut Findings,
 ) -> Option<Verifier> {
@@ -278,16 +284,28 @@ fn verifier(
         let place = index_of(&error.key).and_then(|index| places.get(index)).cloned();
         findings.problem(&place.unwrap_or_else(|| section.at("secrets")), error.message, error.hint);
     };
-    match Verifier::new(scheme, secrets) {
-        Ok(verifier) => Some(match section.duration("tolerance") {
-            Some(tolerance) => verifier.with_tolerance(tolerance),
-            None => verifier,
-        }),
+    let verifier = match Verifier::new(scheme, secrets) {
+        Ok(verifier) => verifier,
         Err(errors) => {
             errors.into_iter().for_each(|error| refuse(error, findings));
-            None
+            return None;
         }
-    }
+    };
+    let verifier = match verifier.with_settings(settings) {
+        Ok(verifier) => verifier,
+        Err(errors) => {
+            for SpecError { key, message, hint } in errors {
+                let written = section.entries("settings").into_iter().find(|(name, ..)| *name == key);
+                let place = written.map_or_else(|| section.at("settings"), |(_, place, _)| place);
+                findings.problem(&place, message, hint);
+            }
+            return None;
+        }
+    };
+    Some(match section.duration("tolerance") {
+        Some(tolerance) => verifier.with_tolerance(tolerance),
+        None => verifier,
+    })
 }
 
 /// The number in `secrets[1]`.

@@ -72,11 +72,19 @@ impl Doors {
             before.and_then(|before| before.shared_addresses.as_ref()),
             |policy| AddressLimiter::new(policy, ADDRESSES_MAX),
         );
-        let mut by_path = HashMap::with_capacity(sources.len());
+        let mut doors = Vec::with_capacity(sources.len());
         for source in sources {
             let old = before.and_then(|before| before.named(&source));
             let door = Door::open(source, old, shared_addresses.as_ref(), now);
-            by_path.insert(door.source.path.clone(), Arc::new(door));
+            doors.push(Arc::new(door));
+        }
+        let mut by_path: HashMap<_, _> =
+            doors.iter().map(|door| (door.source.path.clone(), Arc::clone(door))).collect();
+        // Where a provider asks at a path of its own choice, the first source of that provider answers.
+        for door in &doors {
+            for path in door.source.handshakes.paths() {
+                by_path.entry(path.to_owned()).or_insert_with(|| Arc::clone(door));
+            }
         }
         Self { by_path, shared_addresses, settings }
     }

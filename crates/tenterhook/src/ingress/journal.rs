@@ -194,11 +194,12 @@ impl Journal {
     }
 
     /// A line for a handshake: it stores nothing, so this is all that is left of it.
-    pub(super) fn handshake(&self, visit: &Visit) {
+    pub(super) fn handshake(&self, visit: &Visit, status: StatusCode) {
         tracing::info!(
             source = visit.door.as_ref().map(|door| door.source.name.as_str()),
             correlation_id = visit.correlation_id.as_str(),
             source_ip = %visit.source_ip,
+            status = status.as_u16(),
             "webhook_handshake_answered"
         );
     }

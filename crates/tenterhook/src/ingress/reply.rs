@@ -7,10 +7,10 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TY
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use tenterhook_verify::{Reason, VerifyError};
+use tenterhook_verify::{HandshakeError, Reason, VerifyError};
 
 use crate::model::{Accepted, Known, Timestamp};
-use crate::source::{HandshakeReply, ResponsePolicy};
+use crate::source::{Refusal, ResponsePolicy, Source};
 use crate::store::{StoreError, StoreErrorKind};
 
 use super::journal::EventFacts;
@@ -29,7 +29,7 @@ pub(super) struct Rejection {
     /// For the sender.
     told: String,
     retry_after: Option<Duration>,
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 impl Rejection {
@@ -49,10 +49,32 @@ impl Rejection {
         Self::new(StatusCode::NOT_FOUND, "unknown_source", "there is no source at this path")
     }
 
-    pub(super) fn method(allow: &'static str) -> Self {
+    pub(super) fn method(source: &Source) -> Self {
+        let allow =
+            source.handshakes.methods().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let told = format!("only {allow} is allowed here");
         let rejection = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", told);
         Self { allow: Some(allow), ..rejection }
+    }
+
+    /// What a source says of a request that is neither an event nor a handshake that it grants.
+    pub(super) fn refused(refusal: Refusal, source: &Source) -> Self {
+        match refusal {
+            Refusal::Unverified(error) => Self::unverified(error),
+            Refusal::Method => Self::method(source),
+            Refusal::Handshake(HandshakeError::Unverified(error)) => Self::unverified(error),
+            Refusal::Handshake(HandshakeError::Refused { reason, detail, status }) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+                Self { detail, ..Self::new(status, reason.code(), "this handshake is not granted") }
+            }
+        }
+    }
+
+    /// A handshake asked for something to be done, and that failed.
+    pub(super) fn unconfirmed(detail: impl Into<String>) -> Self {
+        let told = "the subscription could not be confirmed; ask again later";
+        let rejection = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", told);
+        Self { detail: detail.into(), retry_after: Some(Duration::from_secs(30)), ..rejection }
     }
 
     pub(super) fn host(told: &'static str) -> Self {
@@ -155,8 +177,8 @@ pub(super) fn rejection(rejection: &Rejection, correlation_id: &str) -> Response
     if let Some(wait) = rejection.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(wait)));
     }
-    if let Some(allow) = rejection.allow {
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    if let Some(allow) = rejection.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        headers.insert(ALLOW, allow);
     }
     response
 }
@@ -243,13 +265,6 @@ fn known_json(
         json.push('}');
     }
     json
-}
-
-/// The answer to a handshake. Never HTML, whatever the challenge says.
-pub(super) fn handshake(handshake: HandshakeReply) -> Response<Full<Bytes>> {
-    let mut response = json(StatusCode::OK, handshake.body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }
 
 /// A JSON answer with the headers that every answer has.

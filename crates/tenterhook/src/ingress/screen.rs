@@ -11,14 +11,15 @@ use http_body::Body;
 use ipnet::IpNet;
 
 use crate::net::listener::Peer;
+use crate::source::Source;
 
 use super::door::Door;
 use super::journal::Visit;
 use super::reply::Rejection;
 
-/// Only `POST` brings events.
-pub(super) fn method(method: &Method) -> Result<(), Rejection> {
-    if method == Method::POST { Ok(()) } else { Err(Rejection::method("POST")) }
+/// Only `POST` brings events; handshakes come as their providers send them.
+pub(super) fn method(method: &Method, source: &Source) -> Result<(), Rejection> {
+    if source.handshakes.takes(method) { Ok(()) } else { Err(Rejection::method(source)) }
 }
 
 /// No transfer coding but `chunked`, said once. The parser also takes it as the last of several codings; a proxy in front
@@ -110,7 +111,9 @@ fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
 }
 
 /// What the source says about addresses, rates, lengths and headers.
-pub(super) fn source<B>(door: &Door, headers: &HeaderMap, body: &B, visit: &Visit) -> Result<(), Rejection>
+///
+/// A handshake that comes without a signature cannot be told from a forged event before its body is there.
+pub(super) fn source<B>(door: &Door, head: &Parts, body: &B, visit: &Visit) -> Result<(), Rejection>
 where
     B: Body<Data = Bytes>,
 {
@@ -123,6 +126,9 @@ where
     if body.size_hint().lower() > limits.body_bytes_max {
         return Err(Rejection::too_large(limits.body_bytes_max));
     }
-    let now = visit.judged_at.to_system();
-    door.source.verifier.screen(headers, now).map_err(Rejection::unverified)
+    let (source, now) = (&door.source, visit.judged_at.to_system());
+    if head.method != Method::POST || source.handshakes.may_come_unproven(&source.verifier) {
+        return Ok(());
+    }
+    source.verifier.screen(&head.headers, now).map_err(Rejection::unverified)
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::confirm::Confirmer;
 use crate::admin::auth::{Auth, Token};
 use crate::admin::{self, AdminState};
 use crate::config::{self, AdminSettings, Config, ConfigError, ConfiguredDestination, Problem};
@@ -328,6 +329,7 @@ fn generation(config: &Config) -> Generation {
             unverified_bytes_max: server.unverified_bytes_max,
             commit_timeout: server.commit_timeout,
             rate_per_address: server.rate_per_address,
+            confirm: Some(Confirmer::new()),
         },
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tenterhook_verify::{Locator, Request, Verified, VerifyError};
+use tenterhook_verify::{Handshake, HandshakeError, Request, Verified, VerifyError};
 
 use crate::model::{Admitted, AdmittedParts, Digest16, NewDelivery, OnDead, Priority, Timestamp};
 use crate::policy::route::route;
@@ -18,8 +18,6 @@ use super::{IdRule, Source, Unmatched, headers, url};
 const EVENT_ID_BYTES_MAX: usize = 1024;
 /// The longest event type, in bytes; longer ones are cut.
 const EVENT_TYPE_BYTES_MAX: usize = 256;
-/// The longest challenge that a handshake answers, in bytes.
-const CHALLENGE_BYTES_MAX: usize = 1024;
 
 /// Domains of the digests below: an id that somebody chose can never equal a digest of content.
 const BY_ID: u8 = 0;
@@ -47,30 +45,53 @@ pub struct Inbound {
     pub judged_at: Timestamp,
 }
 
-/// What a verified request turned out to be.
+/// What a request turned out to be.
 #[derive(Clone, Debug)]
 pub enum Admission {
     /// An event.
     Event(Box<Admitted>),
-    /// A provider asks whether this endpoint is ours; nothing is stored.
-    Handshake(HandshakeReply),
+    /// The provider asks something; nothing is stored.
+    Handshake(Handshake),
 }
 
-/// The answer to a handshake: 200, `text/plain`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandshakeReply {
-    /// The body.
-    pub body: String,
+/// Why a request is neither.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// It is not authentic.
+    Unverified(VerifyError),
+    /// It is a handshake that this source does not grant.
+    Handshake(HandshakeError),
+    /// It is no handshake, and no event comes with its method.
+    Method,
+}
+
+impl From<HandshakeError> for Refusal {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Unverified(error) => Self::Unverified(error),
+            refused @ HandshakeError::Refused { .. } => Self::Handshake(refused),
+        }
+    }
 }
 
 impl Source {
-    /// Verifies, and then finds out what was verified.
-    pub fn admit(&self, inbound: &Inbound) -> Result<Admission, VerifyError> {
+    /// Verifies, and then finds out what was verified. Handshakes that prove themselves otherwise, or ask for nothing that
+    /// would be worth a proof, come first.
+    pub fn admit(&self, inbound: &Inbound) -> Result<Admission, Refusal> {
+        let now = inbound.judged_at.to_system();
+        if let Some(handshake) = self.ask(inbound)? {
+            return Ok(Admission::Handshake(handshake));
+        }
+        if inbound.method != Method::POST {
+            return Err(Refusal::Method);
+        }
         let url = self.judged_url(&inbound.original_url);
         let request = self.request(inbound, url.as_deref());
-        let verified = self.verifier.verify(&request, inbound.judged_at.to_system())?;
-        if let Some(reply) = self.handshake(&request) {
-            return Ok(Admission::Handshake(reply));
+        let verified = self.verifier.verify(&request, now).map_err(Refusal::Unverified)?;
+        if let Some(handshake) =
+            self.handshakes.after(&verified, &self.verifier, &self.handshake_settings, now)?
+        {
+            return Ok(Admission::Handshake(handshake));
         }
         let (id, keys) = self.keys(&verified);
         let parts = AdmittedParts {
@@ -93,6 +114,18 @@ impl Source {
             received_at: inbound.received_at,
         };
         Ok(Admission::Event(Box::new(Admitted::new(&verified, parts))))
+    }
+
+    /// The handshakes that come without a verified request.
+    pub fn ask(&self, inbound: &Inbound) -> Result<Option<Handshake>, HandshakeError> {
+        if self.handshakes.is_empty() {
+            return Ok(None);
+        }
+        // Where no public URL is configured, what arrived will do: only its path and query are read.
+        let url = self.judged_url(&inbound.original_url).unwrap_or(Cow::Borrowed(&inbound.original_url));
+        let request = self.request(inbound, Some(&url));
+        let now = inbound.judged_at.to_system();
+        self.handshakes.before(&request, &self.verifier, &self.handshake_settings, now)
     }
 
     /// What is owed for an admitted event: by its routes, in file order, or by `unmatched`; nothing for a type that
@@ -169,16 +202,6 @@ impl Source {
 
     fn digest(&self, domain: u8, of: &[u8]) -> Digest16 {
         digest16(&[self.name.as_str().as_bytes(), &[domain], of])
-    }
-
-    /// Slack's `url_verification`: a signed question whose answer is its own challenge.
-    fn handshake(&self, request: &Request<'_>) -> Option<HandshakeReply> {
-        let text = |pointer: &str| Locator::Json(pointer.to_owned()).find(request);
-        if self.provider?.name != "slack" || text("/type")? != "url_verification" {
-            return None;
-        }
-        let challenge = text("/challenge").filter(|challenge| challenge.len() <= CHALLENGE_BYTES_MAX)?;
-        Some(HandshakeReply { body: challenge })
     }
 }
 

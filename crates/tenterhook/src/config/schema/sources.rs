@@ -49,6 +49,20 @@ pub(in super::super) const SOURCE: &[Key] = &[
         "The URL as configured at the provider, for schemes that sign it (Twilio); never taken from the request.",
     )
     .sample("\"https://hooks.example.com/webhooks/twilio\""),
+    Key::new(
+        "settings",
+        Kind::Any,
+        "What the scheme or a handshake of the provider has to know beside the secrets, by name: `webhook_id` (PayPal), \
+         `public_key` (Braintree), `topics` (WebSub, SNS), `allowed_origins` (CloudEvents), `service_ids` (Fastly) …",
+    )
+    .sample("{ topics = [\"arn:aws:sns:eu-west-1:123456789012:orders\"] }"),
+    Key::new(
+        "verify_token",
+        Kind::Secret,
+        "A reference to the token that you wrote at the provider beside the URL (Meta, WebSub): its question at set-up is \
+         answered only with it.",
+    )
+    .sample("\"env:META_VERIFY_TOKEN\""),
     Key::new("path", Kind::UrlPath, "The path on the ingress listener. Default: `/webhooks/NAME`.").sample("\"/webhooks/stripe\""),
     Key::new(
         "event_id",

@@ -236,13 +236,16 @@ async fn what_nobody_wants_is_recorded_as_ignored() {
 async fn slacks_signed_question_is_answered_and_nothing_is_stored() {
     let slack = source("slack", "slack", SECRET);
     let gateway = Gateway::start(vec![slack.clone()]).await;
-    let question = r#"{"type":"url_verification","challenge":"<b>3eZbrw1a</b>","token":"x"}"#;
+    let question = r#"{"type":"url_verification","challenge":"3eZbrw1aBm2rZgRNFdxV","token":"x"}"#;
     let answer = gateway.ask(Post::signed(&slack, "", &[], question).bytes()).await;
-    assert_eq!((answer.status, answer.body.as_str()), (200, "<b>3eZbrw1a</b>"));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "3eZbrw1aBm2rZgRNFdxV"));
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     let unsigned = gateway.ask(Post::to("/webhooks/slack", question).bytes()).await;
     assert!(matches!(unsigned.status, 400 | 401));
+    let page = r#"{"type":"url_verification","challenge":"<b>3eZbrw1a</b>","token":"x"}"#;
+    let markup = gateway.ask(Post::signed(&slack, "", &[], page).bytes()).await;
+    assert_eq!(markup.status, 400, "no page is ever echoed: {}", markup.body);
     assert_eq!(gateway.stored().len(), 0);
     let event = r#"{"type":"event_callback","event_id":"Ev1","event":{"type":"message"}}"#;
     assert_eq!(gateway.ask(Post::signed(&slack, "", &[], event).bytes()).await.status, 202);

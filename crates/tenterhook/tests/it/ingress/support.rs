@@ -22,7 +22,9 @@ use tenterhook::store::{
 };
 use tenterhook::telemetry::metrics::Metrics;
 use tenterhook::telemetry::rejections::Rejections;
-use tenterhook_verify::{Locators, Provider, Request, Scheme, Secret, Verifier};
+use tenterhook_verify::{
+    HandshakeSettings, Handshakes, Locators, Provider, Request, Scheme, Secret, Verifier,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -121,7 +123,8 @@ pub(crate) fn source(name: &str, provider: &str, secret: &str) -> Source {
     let verifier = Verifier::new(provider.scheme.clone(), vec![Secret::new(secret)]).unwrap();
     let id = provider.event_id.clone();
     let event_id = if id.alternatives.is_empty() { IdRule::Automatic } else { IdRule::Located(id) };
-    Source { provider: Some(provider), event_id, ..custom(name, verifier) }
+    let handshakes = provider.handshakes.clone();
+    Source { provider: Some(provider), handshakes, event_id, ..custom(name, verifier) }
 }
 
 pub(crate) fn catalog(name: &str) -> &'static Provider {
@@ -144,6 +147,8 @@ pub(crate) fn custom(name: &str, verifier: Verifier) -> Source {
         path: format!("/webhooks/{name}"),
         provider: None,
         verifier,
+        handshakes: Handshakes::default(),
+        handshake_settings: HandshakeSettings::default(),
         event_id: IdRule::Automatic,
         event_type: None,
         events: vec![],

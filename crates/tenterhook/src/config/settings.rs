@@ -1,0 +1,75 @@
+//! `settings = { … }` and `verify_token`: what a scheme and the handshakes of its provider have to know beside the secrets.
+//! Which names a scheme takes is checked where they are declared, in `tenterhook-verify`.
+
+use tenterhook_verify::settings::SettingValue;
+use tenterhook_verify::{HandshakeSettings, Provider, Settings};
+
+use super::file::{Node, Value};
+use super::problem::Findings;
+use super::secrets::{Resolver, Rules};
+use super::section::Section;
+
+/// Settings that are for handshakes; all others are the scheme's.
+const OF_HANDSHAKES: [&str; 4] = ["allowed_origins", "key_name", "service_ids", "topics"];
+
+/// Reads both.
+pub(super) fn read(
+    provider: Option<&'static Provider>,
+    section: Section<'_>,
+    resolver: &mut Resolver<'_>,
+    findings: &mut Findings,
+) -> (Settings, HandshakeSettings) {
+    let has_handshakes = provider.is_some_and(|entry| !entry.handshakes.is_empty());
+    let mut settings = Settings::default();
+    let mut handshake = HandshakeSettings::default();
+    for (name, place, node) in section.entries("settings") {
+        let Some(value) = value_of(node) else {
+            findings.problem(
+                &place,
+                format!("expected text, a list of texts or a table of texts, found {}", node.value.kind()),
+                "such as `topics = [\"…\"]`",
+            );
+            continue;
+        };
+        match value {
+            value if !OF_HANDSHAKES.contains(&name) => settings = settings.with(name, value),
+            _ if !has_handshakes => {
+                let hint = "remove it: only providers that ask something before they send have it";
+                findings.problem(&place, "means nothing to this source", hint);
+            }
+            SettingValue::List(texts) if name == "topics" => handshake.topics = texts,
+            SettingValue::List(texts) if name == "allowed_origins" => handshake.allowed_origins = texts,
+            SettingValue::List(texts) if name == "service_ids" => handshake.service_ids = texts,
+            SettingValue::Text(text) if name == "key_name" => handshake.key_name = Some(text),
+            _ => {
+                let expected = if name == "key_name" { "text" } else { "a list of texts" };
+                let message = format!("expected {expected}, found {}", node.value.kind());
+                findings.problem(&place, message, "");
+            }
+        }
+    }
+    // Braintree says in its answer by which key it was made: the one that the scheme knows already.
+    handshake.key_name = handshake.key_name.or_else(|| settings.text("public_key").map(str::to_owned));
+    handshake.verify_token = section.node("verify_token").and_then(|node| {
+        let place = section.at("verify_token");
+        if !has_handshakes {
+            findings.warning(&place, "has no effect: this provider asks for no token", "remove it");
+        }
+        resolver.secret(&place, node, Rules::default(), findings)
+    });
+    (settings, handshake)
+}
+
+fn value_of(node: &Node) -> Option<SettingValue> {
+    let texts =
+        |nodes: &[Node]| nodes.iter().map(|node| node.text().map(str::to_owned)).collect::<Option<_>>();
+    match &node.value {
+        Value::Text(text) => Some(SettingValue::Text(text.clone())),
+        Value::List(nodes) => texts(nodes).map(SettingValue::List),
+        Value::Table(table) => {
+            let entry = |(name, node): &(String, Node)| Some((name.clone(), node.text()?.to_owned()));
+            table.0.iter().map(entry).collect::<Option<_>>().map(SettingValue::Table)
+        }
+        _ => None,
+    }
+}
