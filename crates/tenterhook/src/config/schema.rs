@@ -325,6 +325,9 @@ mod tests {
             }),
             require: map(),
             key_id: text(),
+            slots: map(),
+            macs: map(),
+            body_required: true,
             aliases: map(),
         };
         let written = toml::Table::try_from(everything).unwrap();

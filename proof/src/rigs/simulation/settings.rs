@@ -14,7 +14,7 @@ use tenterhook::policy::breaker::BreakerPolicy;
 use tenterhook::policy::route::{Glob, Route};
 use tenterhook::source::{IdRule, ResponsePolicy, Source, SourceLimits, Unmatched};
 use tenterhook::store::Retention;
-use tenterhook_verify::{Locators, Provider, Secret, Verifier, provider};
+use tenterhook_verify::{HandshakeSettings, Locators, Provider, Secret, Verifier, provider};
 
 /// The sources: two of one provider with the same secret, so that an id can come to the wrong one, and one whose
 /// signature covers a time.
@@ -125,6 +125,8 @@ impl Settings {
             path: format!("/webhooks/{name}"),
             provider: Some(catalog),
             verifier: verifier(catalog, secrets)?,
+            handshakes: catalog.handshakes.clone(),
+            handshake_settings: HandshakeSettings::default(),
             event_id: IdRule::Located(catalog.event_id.clone()),
             event_type: None,
             events: Vec::new(),

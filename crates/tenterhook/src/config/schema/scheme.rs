@@ -56,6 +56,20 @@ pub(in super::super) const VERIFY: &[Key] = &[
     Key::new("key_id", Kind::Text, "The header that names which secret signed, by the `id` of the secret.")
         .sample("\"X-Partner-Key\""),
     Key::new(
+        "slots",
+        Kind::Map(&Kind::Text),
+        "Which secret, by its `id`, each of several signature headers is for; a secret without an `id` counts for each.",
+    )
+    .sample("{ \"X-Signature-Primary\" = \"primary\", \"X-Signature-Secondary\" = \"secondary\" }"),
+    Key::new(
+        "macs",
+        Kind::Map(&Kind::Text),
+        "Further MACs, which the sender chooses by the prefix, for those who may.",
+    )
+    .sample("{ \"sha512=\" = \"hmac-sha512\" }"),
+    Key::new("body_required", Kind::Flag, "Whether a request without a body is refused, whatever its signature.")
+        .default("false"),
+    Key::new(
         "aliases",
         Kind::Map(&Kind::Text),
         "Other families of header names: a prefix as written here, and the one that may arrive instead of it.",
