@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use tenterhook_verify::Provider;
+use tenterhook_verify::settings::{Setting, SettingKind};
 
 /// A config to start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
     let name = &provider.name;
     let mut variables = Vec::new();
     let mut source = format!("provider = \"{name}\"\n");
-    if provider.public_keys.is_empty() {
+    if provider.public_keys.is_empty() && !provider.scheme.is_unsigned() {
         let variable = format!("{}_WEBHOOK_SECRET", name.to_ascii_uppercase().replace(['-', '.'], "_"));
         let what = if provider.scheme.is_asymmetric() { "public key" } else { "signing secret" };
         let _ = writeln!(
@@ -31,10 +32,21 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
             "secrets = [\"env:{variable}\"]   # several while you rotate; never the secret itself"
         );
         variables.push((variable, format!("the {what} that {} shows for this endpoint", provider.display)));
-    } else {
+    } else if !provider.public_keys.is_empty() {
         let others: Vec<&str> = provider.public_keys.iter().map(|(name, _)| name.as_str()).collect();
         let environment = if others.contains(&"production") { "production" } else { others[0] };
         let _ = writeln!(source, "environment = \"{environment}\"   # one of: {}", others.join(", "));
+    }
+    if provider.scheme.is_unsigned() {
+        source.push_str("verify = \"none\"\nallow_unsigned = true   # it signs nothing: anybody who knows the URL can send\n");
+    }
+    let required: Vec<_> = provider.scheme.settings().iter().filter(|setting| setting.required).collect();
+    if !required.is_empty() {
+        let written: Vec<String> = required.iter().map(|setting| placeholder(setting)).collect();
+        let _ = writeln!(source, "settings = {{ {} }}   # change them", written.join(", "));
+        for setting in required {
+            let _ = writeln!(source, "# {}: {}", setting.name, setting.help);
+        }
     }
     if provider.scheme.signs_url() {
         let _ = writeln!(
@@ -68,4 +80,15 @@ destination = "app"
         display = provider.display,
     );
     Start { config, variables, path: format!("/webhooks/{name}"), pitfalls: provider.pitfalls.clone() }
+}
+
+/// A setting as it is to be changed.
+fn placeholder(setting: &Setting) -> String {
+    let value = match setting.kind {
+        SettingKind::Text => "\"change-me\"",
+        SettingKind::Url => "\"https://hooks.example.com/change-me\"",
+        SettingKind::List => "[\"change-me\"]",
+        SettingKind::Table => "{ change-me = \"change-me\" }",
+    };
+    format!("{} = {value}", setting.name)
 }

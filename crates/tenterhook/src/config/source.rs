@@ -69,7 +69,12 @@ pub(super) fn build(
 
 /// The catalog entry that the source names; `None` with `verify`, and where the name is unknown.
 fn known_provider(section: Section<'_>, findings: &mut Findings) -> Option<&'static Provider> {
-    if section.has("provider") && section.has("verify") {
+    let signs_nothing = section
+        .text("provider")
+        .and_then(|name| provider::provider(&name))
+        .is_some_and(|entry| entry.scheme.is_unsigned());
+    let says_so = section.node("verify").and_then(Node::text) == Some("none");
+    if section.has("provider") && section.has("verify") && !(signs_nothing && says_so) {
         findings.problem(
             &section.at("verify"),
             "a source has either a `provider` or a scheme of its own in `verify`",
@@ -130,17 +135,24 @@ fn judge_unsigned(scheme: Option<&Scheme>, section: Section<'_>, findings: &mut 
     let Some(scheme) = scheme else { return };
     let place = section.at(if section.has("verify") { "verify" } else { "provider" });
     let message = "requests of this source are not verified: anybody who knows its URL can send events";
-    match (scheme.is_unsigned(), section.flag("allow_unsigned")) {
+    // A provider that signs nothing has to be taken at that by both keys, like anybody else.
+    let says_so = section.node("verify").and_then(Node::text) == Some("none");
+    match (scheme.is_unsigned(), says_so && section.flag("allow_unsigned")) {
         (true, true) => findings.warning(&place, message, "use a scheme, or at least `allow_from`"),
         (true, false) => {
-            findings.problem(&place, message, "if that is meant, add `allow_unsigned = true` beside it");
+            let hint = if says_so {
+                "if that is meant, add `allow_unsigned = true` beside it"
+            } else {
+                "this provider signs nothing: if that is meant, add `verify = \"none\"` and `allow_unsigned = true`"
+            };
+            findings.problem(&place, message, hint);
         }
-        (false, true) => findings.warning(
+        (false, _) if section.flag("allow_unsigned") => findings.warning(
             &section.at("allow_unsigned"),
             "has no effect: this source has a scheme",
             "remove it, so that nothing is open should the scheme ever go",
         ),
-        (false, false) => {}
+        (false, _) => {}
     }
 }
 

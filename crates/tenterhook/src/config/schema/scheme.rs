@@ -27,7 +27,7 @@ pub(in super::super) const VERIFY: &[Key] = &[
         "Instead of `mac`: `ed25519`, `rsa-sha256`, `ecdsa-p256-sha256`, `token` or `basic`.",
     )
     .sample("\"ed25519\""),
-    Key::new("encoding", Kind::Text, "How the signature is written: `hex`, `base64` or `base64url`.").sample("\"hex\""),
+    Key::new("encoding", Kind::Text, "How the signature is written: `hex`, `hex-lower` (where capitals are refused), `base64` or `base64url`.").sample("\"hex\""),
     Key::new("prefix", Kind::Text, "What stands before signature or token.").sample("\"sha256=\""),
     Key::new(
         "content",

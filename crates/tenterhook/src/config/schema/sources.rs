@@ -53,7 +53,7 @@ pub(in super::super) const SOURCE: &[Key] = &[
         "settings",
         Kind::Any,
         "What the scheme or a handshake of the provider has to know beside the secrets, by name: `webhook_id` (PayPal), \
-         `public_key` (Braintree), `topics` (WebSub, SNS), `allowed_origins` (CloudEvents), `service_ids` (Fastly) …",
+         `public_key` (Braintree), `topics` (WebSub, SNS), `allowed_origins` (CloudEvents), `service_ids` (Fastly) and so on.",
     )
     .sample("{ topics = [\"arn:aws:sns:eu-west-1:123456789012:orders\"] }"),
     Key::new(

@@ -67,19 +67,23 @@ fn the_example_with_every_line_in_use_has_no_key_or_value_that_is_wrong() {
       hint: it has one scheme only: remove this key
     tenterhook.toml:95: sources.stripe.verify: a source has either a `provider` or a scheme of its own in `verify`
       hint: remove one of them
-    tenterhook.toml:170: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
+    tenterhook.toml:106: sources.stripe.settings.topics: means nothing to this source
+      hint: remove it: only providers that ask something before they send have it
+    tenterhook.toml:109: sources.stripe.verify_token: the environment variable `META_VERIFY_TOKEN` is not set
+      hint: set it for this process; `export` makes a shell variable one of the environment
+    tenterhook.toml:177: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
       hint: add `trusted = true` if it may receive that
-    tenterhook.toml:174: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
+    tenterhook.toml:181: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:180: destinations.app.ca_file: there is no file `tls/private-ca.pem`
+    tenterhook.toml:187: destinations.app.ca_file: there is no file `tls/private-ca.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:182: destinations.app.client_certificate_file: there is no file `tls/client.pem`
+    tenterhook.toml:189: destinations.app.client_certificate_file: there is no file `tls/client.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:234: destinations.deploy.directory: there is no directory `/srv/deploy`
+    tenterhook.toml:241: destinations.deploy.directory: there is no directory `/srv/deploy`
       hint: a relative path starts at the config file
-    tenterhook.toml:236: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
+    tenterhook.toml:243: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    12 problems in `tenterhook.toml`
+    14 problems in `tenterhook.toml`
     ");
 }
 
@@ -127,11 +131,26 @@ fn init_writes_a_config_that_loads_for_every_provider() {
         let start = init::start(provider, "http://127.0.0.1:3000/hooks");
         let mut bench = Bench::new();
         for (name, _) in &start.variables {
-            bench = bench.with(name, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+            bench = bench.with(name, &secret_of(&provider.name));
         }
         let refusal = bench.refusal(&start.config);
         assert_eq!(refusal, "loaded", "{}:\n{}", provider.name, start.config);
     }
+}
+
+/// A secret in the provider's own form: that of a request of its vectors, where it is long enough for a config.
+fn secret_of(provider: &str) -> String {
+    let file = repository().join(format!("crates/tenterhook-verify/tests/vectors/{provider}.json"));
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let usual = vectors.iter().filter(|vector| vector["expect"] == "valid" && vector.get("scheme").is_none());
+    let secret = |vector: &serde_json::Value| {
+        let places = ["/secret", "/secrets/0", "/public_key_pem"];
+        let named = || vector.pointer("/params/key_ids")?.as_object()?.values().next()?.as_str();
+        let found = places.iter().find_map(|place| vector.pointer(place)?.as_str()).or_else(named)?;
+        (found.len() >= 16).then(|| found.to_owned())
+    };
+    let found = usual.filter_map(secret).next();
+    found.unwrap_or_else(|| "0123456789abcdef0123456789abcdef".to_owned())
 }
 
 #[test]
