@@ -174,7 +174,7 @@ impl Drop for Target {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
