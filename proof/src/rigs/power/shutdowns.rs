@@ -47,9 +47,15 @@ pub(super) async fn round(lab: Lab, seed: u64) -> anyhow::Result<Tally> {
         mount::run(&helper.to_string_lossy(), None::<&str>, &[&at])?;
         let noticed = || async { Ok((refusals(&senders) > refused).then_some(())) };
         until("a sender is refused on a dead file system", PATIENCE, noticed).await?;
-        if gateway.has_ended()?.is_none() {
-            let ready = gateway.admin_status("/readyz").await?;
-            tally.check(ready == 503, || format!("its file system is dead, and /readyz says {ready}"));
+        match gateway.admin_status("/readyz").await {
+            Ok(ready) => {
+                tally.check(ready == 503, || format!("its file system is dead, and /readyz says {ready}"));
+            }
+            // It gives up after a few errors, perhaps at this very moment.
+            Err(error) => {
+                let ended = || std::future::ready(gateway.has_ended());
+                until("what does not answer has ended", PATIENCE, ended).await.map_err(|_| error)?;
+            }
         }
         senders.aim(None);
         gateway.kill().await?;

@@ -114,6 +114,13 @@ impl Checkpointer {
         }
     }
 
+    /// Closes its connection, which is of an epoch that ended.
+    pub(super) fn let_go(&self) {
+        if let Some(wake) = &self.wake {
+            let _ = wake.try_send(());
+        }
+    }
+
     /// Whether it is at it.
     pub(super) fn is_busy(&self) -> bool {
         self.state.is_busy.load(Ordering::SeqCst)
@@ -150,8 +157,11 @@ fn run(
     while asked.recv().is_ok() {
         let at_work = state.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         // After a failed write nothing that a connection remembers of the file is believed.
-        let epoch = shared.epoch.load(Ordering::SeqCst);
+        let epoch = shared.epoch();
         kept = kept.filter(|(of, _)| *of == epoch);
+        if !state.is_busy.load(Ordering::SeqCst) {
+            continue;
+        }
         let done = match kept.take() {
             Some((_, conn)) => Ok(conn),
             None => schema::open_checkpointer(path),

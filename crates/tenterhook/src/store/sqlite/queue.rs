@@ -79,6 +79,9 @@ struct Trouble {
     count: u64,
 }
 
+/// Connections that nobody uses at the moment, each with its epoch.
+pub(super) type Idle = Mutex<Vec<(u64, rusqlite::Connection)>>;
+
 /// What the writer and the front share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -94,8 +97,9 @@ pub(super) struct Shared {
     born: Instant,
     pub(super) keys: AtomicU64,
     pub(super) commits: AtomicU64,
-    /// Moves on when readers must let go of their connections.
-    pub(super) epoch: AtomicU64,
+    /// Moves on when everybody must let go of their connections.
+    epoch: AtomicU64,
+    idle: Mutex<Vec<Arc<Idle>>>,
     pub(super) work: watch::Sender<u64>,
     pub(super) fatal: watch::Sender<Option<String>>,
 }
@@ -114,6 +118,7 @@ impl Shared {
             keys: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            idle: Mutex::default(),
             work: watch::Sender::new(0),
             fatal: watch::Sender::new(None),
         }
@@ -163,6 +168,25 @@ impl Shared {
     /// A transaction is durable.
     pub(super) fn count_commit(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Which connections count: those that were opened in this epoch.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// A pool of connections that are closed with their epoch.
+    pub(super) fn add_pool(&self, pool: Arc<Idle>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+    }
+
+    /// Nothing that a connection remembers of the file is believed any more. SQLite keeps its locks for the whole process,
+    /// and one that it failed to give back is only gone with the last connection: idle ones are closed at once.
+    pub(super) fn end_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        for pool in self.idle.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     /// A command was taken off the queue.

@@ -2,7 +2,6 @@
 //! from being used again.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::Semaphore;
 
 use super::engine::judge;
-use super::queue::{Shared, closed};
+use super::queue::{Idle, Shared, closed};
 use super::schema;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -21,13 +20,15 @@ pub(super) struct Readers {
     shared: Arc<Shared>,
     permits: Semaphore,
     at_once: u32,
-    idle: Arc<Mutex<Vec<(u64, Connection)>>>,
+    idle: Arc<Idle>,
 }
 
 impl Readers {
     /// `at_once` reads at the same time, each on a connection of its own that is kept.
     pub(super) fn new(path: PathBuf, shared: Arc<Shared>, at_once: u32) -> Self {
-        Self { path, shared, permits: Semaphore::new(at_once as usize), at_once, idle: Arc::default() }
+        let idle = Arc::<Idle>::default();
+        shared.add_pool(Arc::clone(&idle));
+        Self { path, shared, permits: Semaphore::new(at_once as usize), at_once, idle }
     }
 
     /// Runs `read` beside the runtime's threads, for `deadline` at most. There, too, its connection is opened: where the
@@ -38,10 +39,10 @@ impl Readers {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| closed())?;
-        let epoch = self.shared.epoch.load(Ordering::SeqCst);
+        let epoch = self.shared.epoch();
         let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
         let progress = Arc::new(Mutex::new(Progress::Opening));
-        let reading = Arc::clone(&progress);
+        let (reading, shared) = (Arc::clone(&progress), Arc::clone(&self.shared));
         let mut task = tokio::task::spawn_blocking(move || {
             let conn = connect(&path, &idle, epoch).map_err(|error| judge(&error, "open for reading"))?;
             if !reading.lock().unwrap_or_else(PoisonError::into_inner).begin(&conn) {
@@ -49,7 +50,7 @@ impl Readers {
             }
             let outcome = read(&conn);
             // After an error the connection may be in the middle of something: a new one is cheap.
-            if outcome.is_ok() {
+            if outcome.is_ok() && shared.epoch() == epoch {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push((epoch, conn));
             }
             outcome.map_err(|error| match error.sqlite_error_code() {
@@ -104,7 +105,7 @@ impl Progress {
     }
 }
 
-fn connect(path: &Path, idle: &Mutex<Vec<(u64, Connection)>>, epoch: u64) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, idle: &Idle, epoch: u64) -> rusqlite::Result<Connection> {
     let kept = {
         let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(of, _)| *of == epoch);

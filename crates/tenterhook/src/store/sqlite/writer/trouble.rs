@@ -60,7 +60,8 @@ impl Writer {
         self.shared.set_trouble(Some(StoreError { kind: StoreErrorKind::Unavailable, ..trouble.clone() }));
         self.engine = None;
         self.tried_to_open = None;
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        self.shared.end_epoch();
+        self.checkpointer.let_go();
         if io {
             self.count_io_error(trouble.message);
         }
