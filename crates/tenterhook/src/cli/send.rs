@@ -72,18 +72,19 @@ async fn send_one(args: &SendArgs, client: &reqwest::Client, url: &str) -> Resul
     let id = args.request.id.clone().map_or_else(fresh_id, Ok)?;
     let mut request = args.request.request_or_sample(args.scheme.provider()?, &id)?;
     request.url = Some(args.public_url.as_deref().unwrap_or(url).to_owned());
-    let signature = args
-        .scheme
-        .verifier()?
-        .sign(&request.borrow(), Some(&id), args.request.now())
-        .map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
-    request.headers.extend(signature);
+    let sealed = request.seal(&args.scheme.verifier()?, &id, args.request.now())?;
+    // A signature in the query goes to where the request goes.
+    let query = sealed.url.as_deref().and_then(|url| url.split_once('?')).map(|(_, query)| query);
+    let url = match query {
+        Some(query) => format!("{}?{query}", url.split('?').next().unwrap_or(url)),
+        None => url.to_owned(),
+    };
     let unreachable = |error: reqwest::Error| {
         let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         Failure::new(Exit::Unreachable, format!("no answer from `{url}`: {why}"))
     };
     let mut response = client
-        .request(request.method, url)
+        .request(request.method, &url)
         .headers(request.headers)
         .body(request.body)
         .send()

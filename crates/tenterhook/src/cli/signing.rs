@@ -1,11 +1,15 @@
 //! What `sign`, `verify` and `send` share: the request and the scheme that their options describe.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
 use tenterhook_verify::provider::Sample;
-use tenterhook_verify::{Provider, Request, Scheme, Secret, Verifier, provider};
+use tenterhook_verify::settings::{SettingKind, SettingValue};
+use tenterhook_verify::verifier::Sealed;
+use tenterhook_verify::{Provider, Request, Scheme, Secret, Settings, SpecError, Verifier, provider};
 
 use super::failure::{Exit, Failure};
 use super::reference;
@@ -23,6 +27,9 @@ pub struct SchemeArgs {
     /// Where a secret is: `env:NAME`, `file:PATH` or `-`; repeat it for rotation
     #[arg(long, value_name = "REF")]
     pub secret: Vec<String>,
+    /// What the scheme has to know besides, `NAME=VALUE` (a list: once for each; a table: `NAME.KEY=VALUE`); repeatable
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
     /// How old or how far ahead a timestamp may be, such as `5m`; the provider's own by default
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub tolerance: Option<Duration>,
@@ -52,6 +59,10 @@ pub struct RequestArgs {
     /// The type of the sample event that is taken where no `--body` is given; its headers are added
     #[arg(long, value_name = "TYPE")]
     pub event: Option<String>,
+    /// Sets a value of the sample's JSON body, `PATH=VALUE` such as `data.object.amount=4200`; a value that is no JSON is
+    /// text; repeatable
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
 }
 
 /// A request that owns its parts.
@@ -122,15 +133,65 @@ impl SchemeArgs {
             return Err(Failure::usage("`--secret REF` is missing")
                 .hint("use `env:NAME`, `file:PATH` or `-` (stdin)"));
         }
-        let verifier = Verifier::new(scheme, secrets).map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
-            let hint = problems.first().map(|problem| problem.hint.clone()).unwrap_or_default();
-            Failure::usage(lines.join("; ")).hint(hint)
-        })?;
+        let settings = self.settings(&scheme);
+        let verifier = Verifier::new(scheme, secrets)
+            .and_then(|verifier| verifier.with_settings(settings))
+            .map_err(|problems| refuse(&problems))?;
         Ok(match self.tolerance {
             Some(tolerance) => verifier.with_tolerance(tolerance),
             None => verifier,
         })
+    }
+}
+
+impl SchemeArgs {
+    /// The settings as the scheme declares them; a name that it does not know is a text, and is refused as such.
+    fn settings(&self, scheme: &Scheme) -> Settings {
+        let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut tables: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+        let mut settings = Settings::default();
+        for (written, value) in &self.settings {
+            let (name, key) = written.split_once('.').unwrap_or((written, ""));
+            let declared = scheme.settings().iter().find(|setting| setting.name == name);
+            match declared.map(|setting| setting.kind) {
+                Some(SettingKind::List) => lists.entry(name).or_default().push(value.clone()),
+                Some(SettingKind::Table) => {
+                    tables.entry(name).or_default().insert(key.to_owned(), value.clone());
+                }
+                Some(SettingKind::Text | SettingKind::Url) | None => {
+                    settings = settings.with(written.as_str(), SettingValue::Text(value.clone()));
+                }
+            }
+        }
+        settings =
+            lists.into_iter().fold(settings, |all, (name, list)| all.with(name, SettingValue::List(list)));
+        tables.into_iter().fold(settings, |all, (name, table)| all.with(name, SettingValue::Table(table)))
+    }
+}
+
+fn refuse(problems: &[SpecError]) -> Failure {
+    let lines: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+    let hint = problems.first().map(|problem| problem.hint.clone()).unwrap_or_default();
+    Failure::usage(lines.join("; ")).hint(hint)
+}
+
+impl OwnedRequest {
+    /// Signs it: headers, and the body or the query where the scheme writes into them.
+    pub fn seal(&mut self, verifier: &Verifier, id: &str, now: SystemTime) -> Result<Sealed, Failure> {
+        let sealed = verifier
+            .seal(&self.borrow(), Some(id), now)
+            .map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
+        for name in sealed.headers.keys() {
+            self.headers.remove(name);
+        }
+        self.headers.extend(sealed.headers.clone());
+        if let Some(body) = &sealed.body {
+            self.body.clone_from(body);
+        }
+        if let Some(url) = &sealed.url {
+            self.url = Some(url.clone());
+        }
+        Ok(sealed)
     }
 }
 
@@ -164,7 +225,8 @@ impl RequestArgs {
         let sample = sample_of(provider, self.event.as_deref())?;
         let filled = |text: &str| fill(text, id, self.now());
         if self.body.is_none() {
-            request.body = filled(&sample.body).into_bytes();
+            let body = filled(&sample.body);
+            request.body = changed(body, &self.set)?.into_bytes();
         }
         for (name, value) in &sample.headers {
             let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&filled(value)))
@@ -175,6 +237,30 @@ impl RequestArgs {
         }
         Ok(request)
     }
+}
+
+/// A JSON body with values set in it, by paths of names and numbers with `.` or `/` between them.
+fn changed(body: String, set: &[(String, String)]) -> Result<String, Failure> {
+    if set.is_empty() {
+        return Ok(body);
+    }
+    let no_json = |_| Failure::usage("`--set` changes JSON, and this sample is a form or text");
+    let mut json: Value = serde_json::from_str(&body).map_err(no_json)?;
+    for (path, value) in set {
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
+        let steps = path.split(['.', '/']).filter(|step| !step.is_empty());
+        let place = steps.fold(Some(&mut json), |place, step| match place? {
+            Value::Object(members) => Some(members.entry(step).or_insert(Value::Null)),
+            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+            empty @ Value::Null => {
+                *empty = Value::Object(serde_json::Map::new());
+                empty.as_object_mut().map(|members| members.entry(step).or_insert(Value::Null))
+            }
+            _ => None,
+        });
+        *place.ok_or_else(|| Failure::usage(format!("there is no place `{path}` in this sample")))? = value;
+    }
+    Ok(json.to_string())
 }
 
 /// The sample event of that type; the provider's first for `None`.
@@ -222,6 +308,11 @@ pub fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected `NAME=VALUE`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     tenterhook_verify::spec::parse_duration(text)
 }
@@ -231,4 +322,27 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = name.trim().parse::<HeaderName>().map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
     Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(body: &str, set: &[(&str, &str)]) -> Result<String, Failure> {
+        let set: Vec<_> = set.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+        changed(body.to_owned(), &set)
+    }
+
+    #[test]
+    fn values_are_set_where_a_path_leads_and_nowhere_else() {
+        let body = r#"{"data":{"amount":1,"lines":[{"id":"a"}]}}"#;
+        let changed =
+            set(body, &[("data.amount", "4200"), ("/data/lines/0/id", "b"), ("data.new.deep", "x y")]);
+        let expected = r#"{"data":{"amount":4200,"lines":[{"id":"b"}],"new":{"deep":"x y"}}}"#;
+        assert_eq!(changed.unwrap().parse::<Value>().unwrap(), expected.parse::<Value>().unwrap());
+        assert_eq!(set("a=1", &[]).unwrap(), "a=1", "nothing to set asks for no JSON");
+        for (body, path) in [("a=1", "a"), (body, "data.amount.more"), (body, "data.lines.7.id")] {
+            assert!(set(body, &[(path, "1")]).is_err(), "{path}");
+        }
+    }
 }

@@ -267,6 +267,8 @@ fn cannot_resign(verifier: &Verifier) -> Option<&'static str> {
         Some("its provider signs with a private key that only the provider has")
     } else if scheme.is_token() {
         Some("its provider sends a token and signs nothing")
+    } else if scheme.signs_inside() {
+        Some("its provider signs inside the body or the URL, and these go on as they came")
     } else if verifier.secrets().is_empty() {
         Some("it has no secret to sign with")
     } else {

@@ -3,6 +3,7 @@
 mod built;
 mod generated;
 mod overrides;
+mod providers;
 mod refused;
 mod schemes;
 mod secrets;

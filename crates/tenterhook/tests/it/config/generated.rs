@@ -14,7 +14,7 @@ fn repository() -> PathBuf {
 }
 
 /// Compares a generated file with what is kept; `UPDATE=1` writes it instead.
-fn check_current(file: &str, generated: &str) {
+pub(super) fn check_current(file: &str, generated: &str) {
     let path = repository().join(file);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
