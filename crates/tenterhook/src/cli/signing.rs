@@ -248,8 +248,8 @@ fn changed(body: String, set: &[(String, String)]) -> Result<String, Failure> {
     let mut json: Value = serde_json::from_str(&body).map_err(no_json)?;
     for (path, value) in set {
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
-        let steps = path.split(['.', '/']).filter(|step| !step.is_empty());
-        let place = steps.fold(Some(&mut json), |place, step| match place? {
+        let mut steps = path.split(['.', '/']).filter(|step| !step.is_empty());
+        let place = steps.try_fold(&mut json, |place, step| match place {
             Value::Object(members) => Some(members.entry(step).or_insert(Value::Null)),
             Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
             empty @ Value::Null => {

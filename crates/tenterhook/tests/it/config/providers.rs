@@ -52,8 +52,11 @@ fn section(provider: &Provider) -> String {
         let methods: Vec<String> = provider.handshakes.methods().iter().map(ToString::to_string).collect();
         let _ = writeln!(out, "- **Handshake:** answered at the door ({})", methods.join(", "));
     }
-    let hours = provider.retry_horizon.as_secs() / 3600;
-    let horizon = if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} h") };
+    let horizon = match provider.retry_horizon.as_secs() / 3600 {
+        0 => "none that is documented".to_owned(),
+        hours @ 1..48 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
+    };
     let _ = writeln!(out, "- **Retry horizon:** {horizon}");
     if let Some(bytes) = provider.body_bytes_max {
         let _ = writeln!(out, "- **Longest body:** {} KiB", bytes / 1024);
