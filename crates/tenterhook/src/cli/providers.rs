@@ -41,22 +41,34 @@ fn list(as_json: bool) -> Result<(), Failure> {
         [
             entry.name.clone(),
             entry.display.clone(),
-            headers(entry),
-            text_of(&entry.event_id),
-            entry.docs_url.clone(),
+            entry.field.clone(),
+            narrow(signed_by(entry)),
+            narrow(text_of(&entry.event_id)),
         ]
     });
-    Ok(output::table(&["name", "provider", "signed by", "event id", "documentation"], rows)?)
+    output::table(&["name", "provider", "field", "signed by", "event id"], rows)?;
+    Ok(output::line(format!("\n{} providers; `tenterhook providers NAME` shows one in full", catalog.len()))?)
 }
 
 fn show(entry: &Provider) -> Result<(), Failure> {
-    let days = entry.retry_horizon.as_secs() / 86_400;
+    let hours = entry.retry_horizon.as_secs() / 3600;
     output::line(format!("{} ({})", entry.display, entry.name))?;
     output::line(format!("documentation:   {}", entry.docs_url))?;
-    output::line(format!("signed by:       {}", headers(entry)))?;
+    output::line(format!("signed by:       {}", signed_by(entry)))?;
     output::line(format!("event id:        {}", text_of(&entry.event_id)))?;
     output::line(format!("event type:      {}", text_of(&entry.event_type)))?;
-    output::line(format!("retries for:     {days} days"))?;
+    match hours {
+        0 => {}
+        1..48 => output::line(format!("retries for:     {hours} hours"))?,
+        _ => output::line(format!("retries for:     {} days", hours / 24))?,
+    }
+    for setting in entry.scheme.settings() {
+        let need = if setting.required { "needed" } else { "optional" };
+        output::line(format!("setting:         {} ({need}): {}", setting.name, setting.help))?;
+    }
+    if !entry.handshakes.is_empty() {
+        output::line("handshake:       answered at the door")?;
+    }
     if let Some(bytes) = entry.body_bytes_max {
         output::line(format!("largest body:    {bytes} bytes"))?;
     }
@@ -84,6 +96,11 @@ fn wire(entry: &Provider) -> Value {
         "signs_url": entry.scheme.signs_url(),
         "signs_time": entry.scheme.signs_time(),
         "asymmetric": entry.scheme.is_asymmetric(),
+        "field": entry.field,
+        "unsigned": entry.scheme.is_unsigned(),
+        "signs_inside": entry.scheme.signs_inside(),
+        "settings": entry.scheme.settings().iter().map(|setting| setting.name).collect::<Vec<_>>(),
+        "handshake": !entry.handshakes.is_empty(),
         "alternatives": entry.alternatives.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         "event_id": text_of(&entry.event_id),
         "event_type": text_of(&entry.event_type),
@@ -95,9 +112,22 @@ fn wire(entry: &Provider) -> Value {
     })
 }
 
-fn headers(entry: &Provider) -> String {
+fn signed_by(entry: &Provider) -> String {
     let names: Vec<_> = entry.scheme.signature_headers().iter().map(ToString::to_string).collect();
-    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+    match (names.is_empty(), entry.scheme.is_unsigned()) {
+        (false, _) => names.join(", "),
+        (true, true) => "nothing".to_owned(),
+        (true, false) => "a signature in the body or the URL".to_owned(),
+    }
+}
+
+/// What fits into a table for people.
+fn narrow(text: String) -> String {
+    const WIDTH: usize = 44;
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn text_of(locators: &Locators) -> String {

@@ -27,10 +27,16 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
     if provider.public_keys.is_empty() && !provider.scheme.is_unsigned() {
         let variable = format!("{}_WEBHOOK_SECRET", name.to_ascii_uppercase().replace(['-', '.'], "_"));
         let what = if provider.scheme.is_asymmetric() { "public key" } else { "signing secret" };
-        let _ = writeln!(
-            source,
-            "secrets = [\"env:{variable}\"]   # several while you rotate; never the secret itself"
-        );
+        let _ = match &provider.spec.key_id {
+            Some(header) => writeln!(
+                source,
+                "secrets = [{{ ref = \"env:{variable}\", id = \"change-me\" }}]   # id: the key that {header} names"
+            ),
+            None => writeln!(
+                source,
+                "secrets = [\"env:{variable}\"]   # several while you rotate; never the secret itself"
+            ),
+        };
         variables.push((variable, format!("the {what} that {} shows for this endpoint", provider.display)));
     } else if !provider.public_keys.is_empty() {
         let others: Vec<&str> = provider.public_keys.iter().map(|(name, _)| name.as_str()).collect();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod authenticity;
+mod catalog;
 mod dedupe;
 mod framing;
 mod h2;
