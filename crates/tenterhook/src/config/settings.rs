@@ -1,8 +1,10 @@
 //! `settings = { … }` and `verify_token`: what a scheme and the handshakes of its provider have to know beside the secrets.
 //! Which names a scheme takes is checked where they are declared, in `tenterhook-verify`.
 
+use serde::Deserialize;
+use tenterhook_verify::handshake::HandshakeSpec;
 use tenterhook_verify::settings::SettingValue;
-use tenterhook_verify::{HandshakeSettings, Provider, Settings};
+use tenterhook_verify::{HandshakeSettings, Handshakes, Provider, Settings};
 
 use super::file::{Node, Value};
 use super::problem::Findings;
@@ -12,14 +14,41 @@ use super::section::Section;
 /// Settings that are for handshakes; all others are the scheme's.
 const OF_HANDSHAKES: [&str; 4] = ["allowed_origins", "key_name", "service_ids", "topics"];
 
+/// The handshakes: the provider's own, or those that the source writes.
+pub(super) fn handshakes(
+    provider: Option<&'static Provider>,
+    section: Section<'_>,
+    findings: &mut Findings,
+) -> Handshakes {
+    let of_catalog = || provider.map(|entry| entry.handshakes.clone()).unwrap_or_default();
+    let Some(node) = section.node("handshake") else { return of_catalog() };
+    let place = section.at("handshake");
+    let specs: Result<Vec<HandshakeSpec>, _> =
+        node.items().iter().map(|item| HandshakeSpec::deserialize(item.to_toml())).collect();
+    let specs = match specs {
+        Ok(specs) => specs,
+        Err(error) => {
+            let message = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            findings.problem(&place, format!("not a handshake: {}", message.trim()), "");
+            return Handshakes::default();
+        }
+    };
+    HandshakeSpec::compile(&specs).unwrap_or_else(|errors| {
+        for error in errors {
+            findings.problem(&place, format!("`{}`: {}", error.key, error.message), error.hint);
+        }
+        Handshakes::default()
+    })
+}
+
 /// Reads both.
 pub(super) fn read(
-    provider: Option<&'static Provider>,
+    handshakes: &Handshakes,
     section: Section<'_>,
     resolver: &mut Resolver<'_>,
     findings: &mut Findings,
 ) -> (Settings, HandshakeSettings) {
-    let has_handshakes = provider.is_some_and(|entry| !entry.handshakes.is_empty());
+    let has_handshakes = !handshakes.is_empty();
     let mut settings = Settings::default();
     let mut handshake = HandshakeSettings::default();
     for (name, place, node) in section.entries("settings") {

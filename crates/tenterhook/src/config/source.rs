@@ -39,7 +39,8 @@ pub(super) fn build(
     };
     judge_unsigned(scheme.as_ref(), section, findings);
     let keys = keys(provider, scheme.as_ref(), section, resolver, findings);
-    let (settings, handshake_settings) = settings::read(provider, section, resolver, findings);
+    let handshakes = settings::handshakes(provider, section, findings);
+    let (settings, handshake_settings) = settings::read(&handshakes, section, resolver, findings);
     let verifier = verifier(scheme?, keys?, settings, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
     warn_about_odd_pairs(provider, &verifier, section, findings);
@@ -47,7 +48,7 @@ pub(super) fn build(
         name: name.clone(),
         path: section.text("path").unwrap_or_else(|| format!("/webhooks/{name}")),
         provider,
-        handshakes: provider.map(|entry| entry.handshakes.clone()).unwrap_or_default(),
+        handshakes,
         handshake_settings,
         event_id: event_id(provider, section),
         event_type: section.node("event_type").and_then(locators),

@@ -6,6 +6,7 @@ mod catalog;
 mod dedupe;
 mod framing;
 mod h2;
+mod handshakes;
 mod health;
 mod kept;
 mod limits;

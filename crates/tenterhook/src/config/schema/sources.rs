@@ -50,6 +50,13 @@ pub(in super::super) const SOURCE: &[Key] = &[
     )
     .sample("\"https://hooks.example.com/webhooks/twilio\""),
     Key::new(
+        "handshake",
+        Kind::Any,
+        "What a provider of your own asks before it sends, and what it is answered; one table, or several. See \
+         docs/own-provider.md. Default: what the catalog says of the provider.",
+    )
+    .sample("{ method = \"GET\", when = { \"query:challenge\" = \"*\" }, verify = \"none\", challenge = \"query:challenge\", answer = { text = \"{challenge}\" } }"),
+    Key::new(
         "settings",
         Kind::Any,
         "What the scheme or a handshake of the provider has to know beside the secrets, by name: `webhook_id` (PayPal), \

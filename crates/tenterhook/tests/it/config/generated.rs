@@ -67,23 +67,21 @@ fn the_example_with_every_line_in_use_has_no_key_or_value_that_is_wrong() {
       hint: it has one scheme only: remove this key
     tenterhook.toml:95: sources.stripe.verify: a source has either a `provider` or a scheme of its own in `verify`
       hint: remove one of them
-    tenterhook.toml:106: sources.stripe.settings.topics: means nothing to this source
-      hint: remove it: only providers that ask something before they send have it
-    tenterhook.toml:109: sources.stripe.verify_token: the environment variable `META_VERIFY_TOKEN` is not set
+    tenterhook.toml:112: sources.stripe.verify_token: the environment variable `META_VERIFY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:177: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
+    tenterhook.toml:180: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
       hint: add `trusted = true` if it may receive that
-    tenterhook.toml:181: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
+    tenterhook.toml:184: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:187: destinations.app.ca_file: there is no file `tls/private-ca.pem`
+    tenterhook.toml:190: destinations.app.ca_file: there is no file `tls/private-ca.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:189: destinations.app.client_certificate_file: there is no file `tls/client.pem`
+    tenterhook.toml:192: destinations.app.client_certificate_file: there is no file `tls/client.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:241: destinations.deploy.directory: there is no directory `/srv/deploy`
+    tenterhook.toml:244: destinations.deploy.directory: there is no directory `/srv/deploy`
       hint: a relative path starts at the config file
-    tenterhook.toml:243: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
+    tenterhook.toml:246: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    14 problems in `tenterhook.toml`
+    13 problems in `tenterhook.toml`
     ");
 }
 
