@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::remote::KeyNeed;
+
 /// Why verification refused a request. Stable codes; [`Reason::code`] is the metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -38,6 +40,18 @@ pub enum Reason {
     NoLiveSecret,
     /// The signed content cannot be assembled from this request (for example a form that is not a form).
     MalformedContent,
+    /// The algorithm that the request names is none that the provider uses.
+    UnsupportedAlgorithm,
+    /// The key that the request names is none of the known ones.
+    UnknownKey,
+    /// The key has to be fetched first: see [`VerifyError::needs`].
+    KeyNotAtHand,
+    /// The request names a key at a place where the provider keeps none. Nothing was fetched.
+    KeyUrlNotAllowed,
+    /// A claim of a token is not what it has to be: issuer, audience, account, application, URL.
+    ClaimMismatch,
+    /// The topic is none of the configured ones.
+    UnknownTopic,
 }
 
 impl Reason {
@@ -61,11 +75,17 @@ impl Reason {
             Self::TooManyCandidates => "too_many_candidates",
             Self::NoLiveSecret => "no_live_secret",
             Self::MalformedContent => "malformed_content",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::KeyNotAtHand => "key_not_at_hand",
+            Self::KeyUrlNotAllowed => "key_url_not_allowed",
+            Self::ClaimMismatch => "claim_mismatch",
+            Self::UnknownTopic => "unknown_topic",
         }
     }
 
     /// Every reason, for tables of metrics and docs.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::MissingSignature,
         Self::MalformedSignature,
         Self::NoSupportedScheme,
@@ -82,6 +102,12 @@ impl Reason {
         Self::TooManyCandidates,
         Self::NoLiveSecret,
         Self::MalformedContent,
+        Self::UnsupportedAlgorithm,
+        Self::UnknownKey,
+        Self::KeyNotAtHand,
+        Self::KeyUrlNotAllowed,
+        Self::ClaimMismatch,
+        Self::UnknownTopic,
     ];
 
     /// Whether the refusal is about the timestamp. Such a refusal is judged before the MAC, so that it says nothing
@@ -106,11 +132,15 @@ pub struct VerifyError {
     pub reason: Reason,
     /// A sentence for logs and for `--explain`: names headers and lengths, never key material.
     pub detail: String,
+    /// The key that has to be fetched before the request can be judged ([`Reason::KeyNotAtHand`]), or that may have come
+    /// into a set since it was fetched ([`Reason::UnknownKey`]). Then ask again, with
+    /// [`Verifier::verify_with`](crate::Verifier::verify_with).
+    pub needs: Option<Box<KeyNeed>>,
 }
 
 /// A refusal with its sentence.
 pub(crate) fn refuse(reason: Reason, detail: impl Into<String>) -> VerifyError {
-    VerifyError { reason, detail: detail.into() }
+    VerifyError { reason, detail: detail.into(), needs: None }
 }
 
 /// Why a request could not be signed.

@@ -13,6 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderName, HeaderValue, Method};
 use thiserror::Error;
 
+use crate::error;
 use crate::locate::Locator;
 use crate::remote::host::Hosts;
 use crate::{Reason, Request, Secret, Verified, Verifier, VerifyError};
@@ -92,8 +93,6 @@ pub struct HandshakeSettings {
     pub allowed_origins: Vec<String>,
     /// The services whose logs are taken (Fastly).
     pub service_ids: Vec<String>,
-    /// The name of the key in the provider's words, where an answer carries it (Braintree's public key).
-    pub key_name: Option<String>,
     /// Whether a registration is pending: only then a key is learnt. To be ended by the first key.
     pub pending: bool,
 }
@@ -511,6 +510,6 @@ fn query_of(url: &str) -> &str {
 
 /// No secret is live, in the words of verification.
 pub(crate) fn no_key() -> HandshakeError {
-    let detail = "no secret is live that could sign the challenge".to_owned();
-    HandshakeError::Unverified(VerifyError { reason: Reason::NoLiveSecret, detail })
+    let detail = "no secret is live that could sign the challenge";
+    HandshakeError::Unverified(error::refuse(Reason::NoLiveSecret, detail))
 }

@@ -11,6 +11,7 @@
 //! | [`scheme`] | a checked scheme, ready to run |
 //! | [`provider`] | the catalog: what is known about each provider |
 //! | [`handshake`] | what a provider asks before it sends, and what to answer |
+//! | [`remote`] | keys that live at the provider: which one is needed, and whether what was fetched is it |
 //! | [`locate`] | where an id, a type or a timestamp is found in a request |
 //! | [`secret`] | key material that never prints itself |
 //! | [`settings`] | what a scheme has to know about a source beside its secrets |
@@ -21,7 +22,7 @@ pub mod error;
 pub mod handshake;
 pub mod locate;
 pub mod provider;
-pub(crate) mod remote;
+pub mod remote;
 pub mod request;
 pub mod scheme;
 pub mod secret;
@@ -34,6 +35,7 @@ pub use error::{Reason, SignError, SpecError, VerifyError};
 pub use handshake::{Answer, Handshake, HandshakeError, HandshakeReason, HandshakeSettings, Handshakes};
 pub use locate::{Locator, Locators};
 pub use provider::{Provider, catalog};
+pub use remote::{KeyNeed, KeyRing};
 pub use request::Request;
 pub use scheme::Scheme;
 pub use secret::Secret;

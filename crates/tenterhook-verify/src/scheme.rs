@@ -20,6 +20,8 @@ pub(crate) mod token;
 
 use crate::error::{SignError, SpecError, VerifyError};
 use crate::locate::Locator;
+use crate::remote::KeyRing;
+use crate::remote::key::RemoteKey;
 use crate::request::Request;
 use crate::secret::Secret;
 use crate::settings::{Setting, Settings};
@@ -75,6 +77,7 @@ pub(crate) enum Key {
     Macs(Box<[(hmac::Mac, aws_lc_rs::hmac::Key)]>),
     Public(asymmetric::PublicKey),
     Token(Box<[u8]>),
+    Remote(Box<RemoteKey>),
 }
 
 /// The keys of one verifier beside the secrets that they came from.
@@ -127,9 +130,16 @@ impl Scheme {
     pub fn is_asymmetric(&self) -> bool {
         match &*self.family {
             Family::Signed(scheme) => scheme.algorithm.is_asymmetric(),
-            Family::Coded(scheme) => matches!(scheme.key_kind(), KeyKind::Public(..)),
+            Family::Coded(scheme) => matches!(scheme.key_kind(), KeyKind::Public(..) | KeyKind::Remote),
             Family::Unsigned | Family::Token(_) => false,
         }
+    }
+
+    /// Whether the keys are fetched from the provider ([`VerifyError::needs`]): no secret need be configured then, and
+    /// those that are, are the only ones that count.
+    #[must_use]
+    pub fn fetches_keys(&self) -> bool {
+        matches!(&*self.family, Family::Coded(scheme) if scheme.fetches_keys())
     }
 
     /// Whether the scheme only compares a shared token or credentials: it then proves nothing about the content.
@@ -230,7 +240,10 @@ impl Scheme {
     /// Uses the scheme's own tolerance; where a source has another, use [`Verifier::screen`](crate::Verifier::screen).
     pub fn screen(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), VerifyError> {
         let keys = Keys { secrets: &[], keys: &[] };
-        self.screen_call(headers, &Call { keys, settings: &Settings::default(), tolerance: None, now })
+        self.screen_call(
+            headers,
+            &Call { keys, settings: &Settings::default(), ring: &KeyRing::default(), tolerance: None, now },
+        )
     }
 
     pub(crate) fn screen_call(&self, headers: &HeaderMap, call: &Call<'_>) -> Result<(), VerifyError> {
@@ -281,7 +294,7 @@ impl Scheme {
             KeyKind::Mac(_, KeyRule { form: KeyForm::Sha1, .. }) => Some(secret.expose().len()),
             KeyKind::Mac(_, rule) => rule.decode(secret.expose()).ok().map(|key| key.len()),
             KeyKind::Text => Some(secret.expose().len()),
-            KeyKind::Public(..) => None,
+            KeyKind::Public(..) | KeyKind::Remote => None,
         }
     }
 
@@ -316,6 +329,13 @@ impl Scheme {
                 Err(refusal("a secret is a public key, with which anybody could sign".to_owned(), hint))
             }
             Some(KeyKind::Text) => Ok(Key::Token(bytes.into())),
+            Some(KeyKind::Remote) => {
+                let hint = "take a certificate or a public key, as PEM or as JWK, or none: keys are fetched";
+                let text =
+                    std::str::from_utf8(bytes).map_err(|_| refusal("a key is not text".to_owned(), hint))?;
+                let key = RemoteKey::read(text).map_err(|problem| refusal(problem, hint))?;
+                Ok(Key::Remote(Box::new(key)))
+            }
             Some(KeyKind::Mac(mac, rule)) => {
                 let bytes = rule.decode(bytes).map_err(|problem| refusal(problem, "copy it again, whole"))?;
                 Ok(self.mac_key(mac, &bytes))

@@ -1,6 +1,6 @@
 //! A scheme with its secrets: verify, sign, explain. Knows no clock: the time is an argument.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::scheme::coded::Call;
 use crate::scheme::content::Content;
 use crate::scheme::{Key, Keys, Match};
-use crate::{Request, Scheme, Secret, Settings, SignError, SpecError, VerifyError};
+use crate::{KeyRing, Request, Scheme, Secret, Settings, SignError, SpecError, VerifyError};
 
 /// A scheme with the secrets that count for one source. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,7 +80,19 @@ impl Verifier {
     /// Verifies over the exact bytes. Timestamps are judged before the MAC; every live secret is tried; comparison is
     /// in constant time; fails closed.
     pub fn verify<'r>(&self, request: &Request<'r>, now: SystemTime) -> Result<Verified<'r>, VerifyError> {
-        let found = self.scheme.verify(request, &self.call(now), &mut Facts::off())?;
+        self.verify_with(request, self.call(now).ring, now)
+    }
+
+    /// [`Verifier::verify`] with the keys that were fetched so far. Where one is missing, the refusal says in
+    /// [`VerifyError::needs`] which: fetch it, judge it with [`KeyNeed::accept`](crate::KeyNeed::accept), and ask again.
+    pub fn verify_with<'r>(
+        &self,
+        request: &Request<'r>,
+        ring: &KeyRing,
+        now: SystemTime,
+    ) -> Result<Verified<'r>, VerifyError> {
+        let call = Call { ring, ..self.call(now) };
+        let found = self.scheme.verify(request, &call, &mut Facts::off())?;
         let Match { secret_index, signed_at, content_sha256, content_is_body } = found;
         Ok(Verified { request: *request, secret_index, signed_at, content_sha256, content_is_body })
     }
@@ -144,9 +156,15 @@ impl Verifier {
         self.call(now).tag(&Content::whole(content)).ok()
     }
 
+    /// What the scheme was told beside the secrets.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn call(&self, now: SystemTime) -> Call<'_> {
         let keys = Keys { secrets: &self.secrets, keys: &self.keys };
-        Call { keys, settings: &self.settings, tolerance: self.tolerance, now }
+        static NOTHING: LazyLock<KeyRing> = LazyLock::new(KeyRing::default);
+        Call { keys, settings: &self.settings, ring: &NOTHING, tolerance: self.tolerance, now }
     }
 }
 

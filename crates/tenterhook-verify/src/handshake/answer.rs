@@ -48,7 +48,8 @@ pub(crate) enum Piece {
     Literal(String),
     Challenge,
     Mac(Encoding),
-    KeyName,
+    /// A setting of the scheme, by name.
+    Setting(String),
     Services,
 }
 
@@ -122,9 +123,9 @@ impl Values<'_> {
                     let mac = self.verifier.mac(challenge, self.now).ok_or_else(no_key)?;
                     text.push_str(&encoding.encode(&mac));
                 }
-                Piece::KeyName => {
-                    let name = self.settings.key_name.as_deref();
-                    text.push_str(name.ok_or_else(|| not_configured("the name of the key"))?);
+                Piece::Setting(name) => {
+                    let value = self.verifier.settings().text(name);
+                    text.push_str(value.ok_or_else(|| not_configured(&format!("the setting `{name}`")))?);
                 }
                 Piece::Services => text.push_str(&services(&self.settings.service_ids)?),
             }

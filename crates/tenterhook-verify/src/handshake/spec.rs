@@ -18,7 +18,7 @@
 //! ```
 //!
 //! An answer may hold `{challenge}`, `{mac:hex}` and `{mac:base64}` (a MAC of the challenge with the source's first live
-//! key), `{key_name}` and `{services:sha256}`.
+//! key), `{setting:NAME}` (of the scheme's settings) and `{services:sha256}`.
 
 use std::collections::BTreeMap;
 
@@ -326,16 +326,16 @@ fn template(text: &str, problems: &mut Problems) -> Option<Template> {
             pieces.push(Piece::Literal(literal.to_owned()));
         }
         let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
-        let piece = match name {
-            "challenge" => Some(Piece::Challenge),
-            "mac:hex" => Some(Piece::Mac(Encoding::Hex)),
-            "mac:base64" => Some(Piece::Mac(Encoding::Base64)),
-            "key_name" => Some(Piece::KeyName),
-            "services:sha256" => Some(Piece::Services),
+        let piece = match name.split_once(':') {
+            None if name == "challenge" => Some(Piece::Challenge),
+            Some(("mac", "hex")) => Some(Piece::Mac(Encoding::Hex)),
+            Some(("mac", "base64")) => Some(Piece::Mac(Encoding::Base64)),
+            Some(("setting", name)) => Some(Piece::Setting(name.to_owned())),
+            Some(("services", "sha256")) => Some(Piece::Services),
             _ => None,
         };
         if piece.is_none() {
-            let hint = "{challenge}, {mac:hex}, {mac:base64}, {key_name} or {services:sha256}";
+            let hint = "{challenge}, {mac:hex}, {mac:base64}, {setting:NAME} or {services:sha256}";
             problems.add("answer", format!("`{{{name}}}` cannot be filled in"), hint);
         }
         pieces.push(piece?);

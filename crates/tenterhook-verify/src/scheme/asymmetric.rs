@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_SHA256, RsaKeyPair, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    VerificationAlgorithm,
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
 
@@ -27,6 +28,8 @@ pub(crate) enum PublicAlgorithm {
     /// For the schemes that are code; the grammar has no name for it. Nothing is signed with it here.
     RsaSha1,
     EcdsaP256Sha256,
+    /// Not of the grammar: the signature is r and s of 32 bytes each (RFC 7518, section 3.4).
+    P256Sha256Fixed,
 }
 
 /// A key that verifies, and signs where a private key was given.
@@ -81,19 +84,20 @@ impl PublicAlgorithm {
         if private { self.private(&bytes) } else { self.public(&bytes) }
     }
 
-    fn public(self, bytes: &[u8]) -> Result<PublicKey, String> {
+    pub(crate) fn public(self, bytes: &[u8]) -> Result<PublicKey, String> {
         let algorithm: &'static dyn VerificationAlgorithm = match self {
             Self::Ed25519 => &ED25519,
             Self::RsaSha256 => &RSA_PKCS1_2048_8192_SHA256,
             Self::RsaSha1 => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
             Self::EcdsaP256Sha256 => &ECDSA_P256_SHA256_ASN1,
+            Self::P256Sha256Fixed => &ECDSA_P256_SHA256_FIXED,
         };
         let verifying = ParsedPublicKey::new(algorithm, bytes)
             .map_err(|_| format!("not a public key for {}", self.name()))?;
         Ok(PublicKey { verifying, signing: None })
     }
 
-    fn private(self, bytes: &[u8]) -> Result<PublicKey, String> {
+    pub(crate) fn private(self, bytes: &[u8]) -> Result<PublicKey, String> {
         let refusal = |_| format!("not a private key for {}", self.name());
         let (private, public) = match self {
             Self::Ed25519 => {
@@ -114,9 +118,11 @@ impl PublicAlgorithm {
                 (PrivateKey::Rsa(pair), public)
             }
             Self::RsaSha1 => return Err("nothing is signed with SHA-1 here; give the public key".to_owned()),
-            Self::EcdsaP256Sha256 => {
-                let pair =
-                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, bytes).map_err(refusal)?;
+            Self::EcdsaP256Sha256 | Self::P256Sha256Fixed => {
+                let fixed = self == Self::P256Sha256Fixed;
+                let form =
+                    if fixed { &ECDSA_P256_SHA256_FIXED_SIGNING } else { &ECDSA_P256_SHA256_ASN1_SIGNING };
+                let pair = EcdsaKeyPair::from_pkcs8(form, bytes).map_err(refusal)?;
                 let public = pair.public_key().as_ref().to_vec();
                 (PrivateKey::P256(pair), public)
             }
@@ -132,6 +138,7 @@ impl PublicAlgorithm {
             Self::RsaSha256 => "rsa-sha256",
             Self::RsaSha1 => "rsa-sha1",
             Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+            Self::P256Sha256Fixed => "es256",
         }
     }
 }
@@ -164,7 +171,7 @@ impl fmt::Debug for PublicKey {
 
 /// The label and the DER of the first PEM block in `text`. Keys reach us through environment variables, so `\n` may be
 /// spelled out.
-fn pem(text: &str) -> Result<(&str, Vec<u8>), String> {
+pub(crate) fn pem(text: &str) -> Result<(&str, Vec<u8>), String> {
     let broken = || "a PEM block is not closed".to_owned();
     let rest = text.strip_prefix("-----BEGIN ").ok_or_else(broken)?;
     let (label, rest) = rest.split_once("-----").ok_or_else(broken)?;

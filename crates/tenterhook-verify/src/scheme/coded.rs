@@ -2,6 +2,7 @@
 //! `scheme = "…"` looks up here.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName};
@@ -13,14 +14,18 @@ mod contentful;
 mod dropbox_sign;
 mod form;
 mod hubspot;
+mod jwt;
 mod mailgun;
 mod mandrill;
 mod md5;
 mod multipart;
 mod paddle_classic;
 mod payload;
+mod paypal;
 mod plivo;
 mod scalar;
+mod sns;
+mod travis;
 mod twilio;
 mod vonage_sms;
 
@@ -33,31 +38,45 @@ use super::{Key, KeyRule, Keys, Match};
 use crate::Secret;
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
+use crate::remote::key::{RemoteKey, Signing};
+use crate::remote::{Found, KeyNeed, KeyRing};
 use crate::request::{Request, single_header};
 use crate::settings::{Setting, Settings};
 use crate::verifier::{Facts, Sealed};
+use jwt::{JwtScheme, policies};
 
 /// The schemes by name, sorted. Adding one is one line here and one file.
 const TABLE: &[(&str, Make)] = &[
     ("adyen", || Box::new(adyen::AdyenScheme)),
+    ("aws-sns", || Box::new(sns::SnsScheme::new())),
     ("braintree", || Box::new(braintree::BraintreeScheme)),
     ("coinbase-cdp", || Box::new(coinbase::CoinbaseScheme)),
     ("contentful", || Box::new(contentful::ContentfulScheme)),
     ("dropbox-sign", || Box::new(dropbox_sign::DropboxSignScheme)),
+    ("event-grid-entra", || Box::new(JwtScheme::new(&policies::EVENT_GRID_ENTRA))),
     ("forgejo", || Box::new(payload::PayloadScheme::forgejo())),
     ("gitea", || Box::new(payload::PayloadScheme::gitea())),
     ("gitea-as-github", || Box::new(payload::PayloadScheme::as_github())),
+    ("google-pubsub", || Box::new(JwtScheme::new(&policies::GOOGLE_PUBSUB))),
     ("hubspot-v1", || Box::new(hubspot::HubspotScheme::V1)),
     ("hubspot-v2", || Box::new(hubspot::HubspotScheme::V2)),
     ("hubspot-v3", || Box::new(hubspot::HubspotScheme::V3)),
+    ("jira-connect", || Box::new(JwtScheme::new(&policies::JIRA_CONNECT))),
     ("mailgun", || Box::new(mailgun::MailgunScheme::Json)),
     ("mailgun-legacy", || Box::new(mailgun::MailgunScheme::Form)),
     ("mandrill", || Box::new(mandrill::MandrillScheme)),
+    ("messagebird", || Box::new(JwtScheme::new(&policies::MESSAGEBIRD))),
+    ("monday", || Box::new(JwtScheme::new(&policies::MONDAY))),
+    ("netlify", || Box::new(JwtScheme::new(&policies::NETLIFY))),
     ("paddle-classic", || Box::new(paddle_classic::PaddleClassicScheme)),
+    ("paypal", || Box::new(paypal::PayPalScheme::new())),
+    ("plaid", || Box::new(JwtScheme::new(&policies::PLAID))),
     ("plivo-v1", || Box::new(plivo::PlivoScheme::V1)),
     ("plivo-v2", || Box::new(plivo::PlivoScheme::V2)),
     ("plivo-v3", || Box::new(plivo::PlivoScheme::V3)),
+    ("travis-ci", || Box::new(travis::TravisScheme)),
     ("twilio", || Box::new(twilio::TwilioScheme::new())),
+    ("vonage", || Box::new(JwtScheme::new(&policies::VONAGE))),
     ("vonage-sms-hmac-md5", || Box::new(vonage_sms::VonageSmsScheme::HmacMd5)),
     ("vonage-sms-hmac-sha1", || Box::new(vonage_sms::VonageSmsScheme::Hmac(Mac::Sha1))),
     ("vonage-sms-hmac-sha256", || Box::new(vonage_sms::VonageSmsScheme::Hmac(Mac::Sha256))),
@@ -116,6 +135,11 @@ pub(crate) trait Coded: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether keys are fetched where none is configured.
+    fn fetches_keys(&self) -> bool {
+        false
+    }
+
     /// Whether the signature covers what `locator` points at.
     fn covers(&self, locator: &Locator) -> bool;
 
@@ -149,6 +173,8 @@ pub(crate) enum KeyKind {
     Public(PublicAlgorithm, KeyRule),
     /// The text itself, as [`Key::Token`]: for schemes that choose the algorithm by request, or hash the secret.
     Text,
+    /// A public key that the provider publishes, pinned: PEM, a certificate, or a JWK. A private one also signs.
+    Remote,
 }
 
 impl KeyKind {
@@ -162,6 +188,8 @@ impl KeyKind {
 pub(crate) struct Call<'c> {
     pub(crate) keys: Keys<'c>,
     pub(crate) settings: &'c Settings,
+    /// The keys that were fetched so far.
+    pub(crate) ring: &'c KeyRing,
     /// Replaces the scheme's own tolerance.
     pub(crate) tolerance: Option<Duration>,
     pub(crate) now: SystemTime,
@@ -212,6 +240,48 @@ impl<'c> Call<'c> {
         match self.signing()? {
             (_, Key::Mac(key)) => Ok(hmac::tag(key, content).as_ref().to_vec()),
             _ => Err(SignError("the secret is no MAC key".to_owned())),
+        }
+    }
+
+    /// A key that was fetched; refuses, saying what is needed, where it was not.
+    pub(crate) fn fetched(&self, need: &KeyNeed) -> Result<Arc<RemoteKey>, VerifyError> {
+        let refused = match self.ring.find(need, self.now) {
+            Found::Key(key) => return Ok(key),
+            Found::OtherKeys => refuse(Reason::UnknownKey, "the provider publishes no key of that id"),
+            Found::Nothing => {
+                refuse(Reason::KeyNotAtHand, format!("the key at `{}` was not fetched", need.url()))
+            }
+        };
+        Err(VerifyError { needs: Some(Box::new(need.clone())), ..refused })
+    }
+
+    /// Whether `signature` is one of `content` by a configured key (its position), or where none is configured by the one
+    /// that `need` names.
+    pub(crate) fn remote(
+        &self,
+        need: &KeyNeed,
+        signing: Signing,
+        content: &[u8],
+        signature: &[u8],
+        facts: &mut Facts,
+    ) -> Result<Option<usize>, VerifyError> {
+        if self.keys.len() == 0 {
+            let key = self.fetched(need)?;
+            facts.note("key", || format!("fetched from {}", need.url()));
+            return if key.verifies(signing, content, signature) {
+                Ok(None)
+            } else {
+                Err(refuse(Reason::SignatureMismatch, "the key that is named did not sign this"))
+            };
+        }
+        let live = self.live(facts)?;
+        let signed = |key: &Key| matches!(key, Key::Remote(key) if key.verifies(signing, content, signature));
+        match live.iter().find(|(_, _, key)| signed(key)) {
+            Some((index, _, _)) => Ok(Some(*index)),
+            None => Err(refuse(
+                Reason::SignatureMismatch,
+                format!("none of {} live keys signed this", live.len()),
+            )),
         }
     }
 

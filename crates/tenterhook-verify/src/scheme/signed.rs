@@ -403,7 +403,7 @@ impl Key {
                 let message = content.joined();
                 candidates.iter().any(|candidate| key.verifies(&message, &candidate.bytes))
             }
-            Self::Token(_) => false,
+            Self::Token(_) | Self::Remote(_) => false,
         }
     }
 
@@ -412,7 +412,7 @@ impl Key {
             Self::Mac(key) => Some(hmac::tag(key, content).as_ref().to_vec()),
             Self::Macs(keys) => keys.first().map(|(_, key)| hmac::tag(key, content).as_ref().to_vec()),
             Self::Public(key) => key.sign(&content.joined()),
-            Self::Token(_) => None,
+            Self::Token(_) | Self::Remote(_) => None,
         }
     }
 }

@@ -113,7 +113,7 @@ impl TimeRule {
 }
 
 /// Reads `2026-11-25T04:05:06.789Z` or with an offset; nothing looser.
-fn rfc3339(text: &str) -> Option<SystemTime> {
+pub(crate) fn rfc3339(text: &str) -> Option<SystemTime> {
     let bytes = text.as_bytes();
     let shaped = (20..=RFC3339_BYTES_MAX).contains(&bytes.len())
         && bytes.get(10) == Some(&b'T')

@@ -60,14 +60,15 @@ fn every_provider_of_the_catalog_has_vectors_of_every_kind() {
             .chain(provider.alternatives.iter().map(|(_, scheme)| scheme))
             .collect();
         let signed = schemes.iter().any(|scheme| !scheme.is_unsigned() && !scheme.is_token());
+        // Plivo signs a nonce, which never grows old; SNS and PayPal deliver again for days with the same time.
+        let ages = !["aws-sns", "paypal", "plivo"].contains(&name.as_str());
         for (wanted, taken, refused) in [
             ("valid", true, false),
             ("tampered", false, signed),
             ("wrong secret", false, secret),
             ("malformed", false, secret),
             ("rotation", secret, secret),
-            // Plivo signs a nonce, which never grows old.
-            ("stale", false, name != "plivo" && schemes.iter().any(|scheme| scheme.signs_time())),
+            ("stale", false, ages && schemes.iter().any(|scheme| scheme.signs_time())),
         ] {
             let of_kind = |valid: bool| {
                 let fitting = vectors.iter().filter(|vector| kind(vector) == wanted);

@@ -55,6 +55,10 @@ class File:
         self.add("tampered", f"as published ({where}), but for one bit", headers, body, MISMATCH, secret, **more)
 
     def write(self):
+        # Not above: what handshakes are made with stands in this file.
+        import handshakes
+
+        handshakes.add(self.provider, self)
         with open(f"{self.provider}.json", "w", encoding="utf-8") as file:
             json.dump(self.vectors, file, indent=1, ensure_ascii=False)
             file.write("\n")

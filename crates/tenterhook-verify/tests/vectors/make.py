@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl
 
 import coded
 import singular
+import tokens
 from common import JSON, MISMATCH, NOW, OTHER, SECRET, SHAPELESS, File, b64, ed25519, mac
+from keys import Rsa
 
 
 def stripe():
@@ -232,42 +234,6 @@ def twilio():
     file.write()
 
 
-def prime(seed):
-    """A prime of 1024 bits, always the same for a seed, that suits an exponent of 65537."""
-    block = b"".join(hashlib.sha512(f"{seed} {part}".encode()).digest() for part in range(2))
-    number = int.from_bytes(block, "big") | 3 << 1022 | 1
-    while number % 65537 == 1 or any(pow(base, number - 1, number) != 1 for base in (2, 3, 5, 7, 11)):
-        number += 2
-    return number
-
-
-class Rsa:
-    """RSA with PKCS#1 v1.5 signatures (RFC 8017), by hand."""
-
-    PREFIXES = {"sha256": "3031300d060960864801650304020105000420", "sha1": "3021300906052b0e03021a05000414"}
-
-    def __init__(self, seed):
-        one, other = prime(f"{seed} p"), prime(f"{seed} q")
-        self.modulus, self.private = one * other, pow(65537, -1, (one - 1) * (other - 1))
-
-    def sign(self, message, algorithm="sha256", prefixed=True):
-        digest = hashlib.new(algorithm, message).digest()
-        info = (bytes.fromhex(self.PREFIXES[algorithm]) if prefixed else b"") + digest
-        padded = b"\x00\x01" + b"\xff" * (253 - len(info)) + b"\x00" + info
-        return pow(int.from_bytes(padded, "big"), self.private, self.modulus).to_bytes(256, "big")
-
-    def pem(self):
-        def der(tag, content):
-            size = len(content)
-            length = bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")
-            return bytes([tag]) + length + content
-        numbers = der(2, b"\x00" + self.modulus.to_bytes(256, "big")) + der(2, b"\x01\x00\x01")
-        kind = bytes.fromhex("300d06092a864886f70d0101010500")
-        text = b64(der(0x30, kind + der(3, b"\x00" + der(0x30, numbers))))
-        lines = "\n".join(text[at:at + 64] for at in range(0, len(text), 64))
-        return f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
-
-
 def wise():
     file = File("wise", now=None)
     ours, stranger = Rsa("wise"), Rsa("another")
@@ -315,3 +281,4 @@ twilio()
 wise()
 coded.write(Rsa)
 singular.write()
+tokens.write()

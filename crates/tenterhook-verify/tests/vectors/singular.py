@@ -3,6 +3,7 @@
 import hashlib
 
 import declared
+import tokens
 from common import JSON, MISMATCH, NOW, OTHER, SECRET, SHAPELESS, File, b64, ed25519, mac
 from declared import WAYS
 
@@ -236,7 +237,7 @@ def nothing(provider):
 
 
 OWN = {
-    "box": box, "cloudevents": cloudevents, "docusign": docusign, "persona": persona, "sanity": sanity, "sentry": sentry,
+    "box": box, "cloudevents": cloudevents, "docusign": docusign, "jira": tokens.jira, "persona": persona, "sanity": sanity, "sentry": sentry,
     "twitch": twitch, "websub": websub,
 }
 
