@@ -44,6 +44,8 @@ pub(crate) struct Rule {
     /// Places and what must stand there; `None`: anything.
     pub(crate) when: Vec<(Locator, Option<String>)>,
     pub(crate) absent: Vec<Locator>,
+    /// Whether it is one only while a registration is pending.
+    pub(crate) pending: bool,
     pub(crate) proof: Proof,
     pub(crate) expect: Vec<(Locator, Setting)>,
     pub(crate) challenge: Option<Challenge>,
@@ -93,7 +95,10 @@ pub struct HandshakeSettings {
     pub allowed_origins: Vec<String>,
     /// The services whose logs are taken (Fastly).
     pub service_ids: Vec<String>,
-    /// Whether a registration is pending: only then a key is learnt. To be ended by the first key.
+    /// The name of the key in the provider's words, where an answer carries it (Braintree's public key).
+    pub key_name: Option<String>,
+    /// Whether a registration is pending: only then a key is learnt, and a test that nobody signed is answered. To be
+    /// ended by the first key.
     pub pending: bool,
 }
 
@@ -264,7 +269,7 @@ impl Handshakes {
         now: SystemTime,
     ) -> Result<Option<Handshake>, HandshakeError> {
         for rule in self.rules.iter().filter(|rule| rule.proof != Proof::Request) {
-            if !rule.applies(request) {
+            if (rule.pending && !settings.pending) || !rule.applies(request) {
                 continue;
             }
             match rule.proof {
@@ -312,7 +317,7 @@ impl Handshakes {
         now: SystemTime,
     ) -> Result<Option<Handshake>, HandshakeError> {
         let mut rules = self.rules.iter().filter(|rule| rule.proof == Proof::Request);
-        match rules.find(|rule| rule.applies(request)) {
+        match rules.find(|rule| (!rule.pending || settings.pending) && rule.applies(request)) {
             Some(rule) => rule.meet(request, verifier, settings, now),
             None => Ok(None),
         }

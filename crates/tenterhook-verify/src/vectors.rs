@@ -185,6 +185,7 @@ impl Vector {
             topics: list("pending_topics"),
             allowed_origins: list("allowed_origins"),
             service_ids: list("service_ids"),
+            key_name: self.param("public_key").map(str::to_owned),
             pending: pending.unwrap_or_default(),
         }
     }

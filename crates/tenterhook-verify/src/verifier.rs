@@ -156,11 +156,6 @@ impl Verifier {
         self.call(now).tag(&Content::whole(content)).ok()
     }
 
-    /// What the scheme was told beside the secrets.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     fn call(&self, now: SystemTime) -> Call<'_> {
         let keys = Keys { secrets: &self.secrets, keys: &self.keys };
         static NOTHING: LazyLock<KeyRing> = LazyLock::new(KeyRing::default);

@@ -48,8 +48,7 @@ pub(crate) enum Piece {
     Literal(String),
     Challenge,
     Mac(Encoding),
-    /// A setting of the scheme, by name.
-    Setting(String),
+    KeyName,
     Services,
 }
 
@@ -123,9 +122,9 @@ impl Values<'_> {
                     let mac = self.verifier.mac(challenge, self.now).ok_or_else(no_key)?;
                     text.push_str(&encoding.encode(&mac));
                 }
-                Piece::Setting(name) => {
-                    let value = self.verifier.settings().text(name);
-                    text.push_str(value.ok_or_else(|| not_configured(&format!("the setting `{name}`")))?);
+                Piece::KeyName => {
+                    let name = self.settings.key_name.as_deref();
+                    text.push_str(name.ok_or_else(|| not_configured("the name of the key"))?);
                 }
                 Piece::Services => text.push_str(&services(&self.settings.service_ids)?),
             }

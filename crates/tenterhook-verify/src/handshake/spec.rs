@@ -4,6 +4,7 @@
 //! method = "GET"                                 # POST unless set
 //! when = { "query:hub.mode" = "subscribe" }      # what makes it this handshake; "*": there, whatever it says
 //! absent = ["header:X-Signature"]                # what must not be there
+//! # pending = true                               # one only while a registration is pending
 //! verify = "none"                                # request (default) | query | learnt | none
 //! expect = { "query:hub.verify_token" = "verify_token" }   # verify_token | topics | allowed_origins
 //! challenge = "query:hub.challenge"              # what is echoed or signed …
@@ -18,7 +19,7 @@
 //! ```
 //!
 //! An answer may hold `{challenge}`, `{mac:hex}` and `{mac:base64}` (a MAC of the challenge with the source's first live
-//! key), `{setting:NAME}` (of the scheme's settings) and `{services:sha256}`.
+//! key), `{key_name}` and `{services:sha256}`.
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,9 @@ pub struct HandshakeSpec {
     /// Places where nothing stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
+    /// Whether it is this handshake only while a registration is pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<bool>,
     /// What proves the sender: `request` (default), `query`, `learnt` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<String>,
@@ -145,6 +149,7 @@ impl HandshakeSpec {
             path: self.path.clone(),
             when: when?,
             absent: absent?,
+            pending: self.pending.unwrap_or_default(),
             proof: proof?,
             expect: expect?,
             challenge: challenge?,
@@ -330,12 +335,12 @@ fn template(text: &str, problems: &mut Problems) -> Option<Template> {
             None if name == "challenge" => Some(Piece::Challenge),
             Some(("mac", "hex")) => Some(Piece::Mac(Encoding::Hex)),
             Some(("mac", "base64")) => Some(Piece::Mac(Encoding::Base64)),
-            Some(("setting", name)) => Some(Piece::Setting(name.to_owned())),
+            None if name == "key_name" => Some(Piece::KeyName),
             Some(("services", "sha256")) => Some(Piece::Services),
             _ => None,
         };
         if piece.is_none() {
-            let hint = "{challenge}, {mac:hex}, {mac:base64}, {setting:NAME} or {services:sha256}";
+            let hint = "{challenge}, {mac:hex}, {mac:base64}, {key_name} or {services:sha256}";
             problems.add("answer", format!("`{{{name}}}` cannot be filled in"), hint);
         }
         pieces.push(piece?);

@@ -7,6 +7,7 @@ use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::Roots;
+use super::host::fits;
 use crate::scheme::asymmetric::pem;
 use crate::scheme::time::rfc3339;
 
@@ -18,8 +19,7 @@ const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 /// What is asked of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// Names, of which the certificate must hold one: `messageverificationcerts.paypal.com`, or `.paypal.com` for any name
-    /// below.
+    /// Names, of which the certificate must hold one: `*` stands for one or more characters of one label.
     pub(crate) names: &'static [&'static str],
     /// Whether a certificate without the rest of its chain is taken on the word of the host that served it. SNS serves the
     /// end of the chain alone.
@@ -45,7 +45,10 @@ pub(crate) fn judge(text: &str, rule: Rule, roots: &Roots, now: SystemTime) -> R
     }
     let der = CertificateDer::from(first.as_slice());
     let certificate = EndEntityCert::try_from(&der).map_err(|error| format!("not a certificate: {error}"))?;
-    if !certificate.valid_dns_names().any(|name| rule.names.iter().any(|wanted| is_named(name, wanted))) {
+    if !certificate
+        .valid_dns_names()
+        .any(|name| rule.names.iter().any(|wanted| fits(wanted, &name.to_ascii_lowercase())))
+    {
         return Err(format!("the certificate is for none of {}", rule.names.join(", ")));
     }
     if !(others.is_empty() && rule.alone) {
@@ -77,11 +80,6 @@ fn chained(
         )
         .map(drop)
         .map_err(|error| format!("the chain ends at no root: {error}"))
-}
-
-fn is_named(name: &str, wanted: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    if wanted.starts_with('.') { name.ends_with(wanted) && !name.starts_with('*') } else { name == wanted }
 }
 
 /// The certificates of a PEM file, in order.

@@ -58,7 +58,7 @@ fn is_of_label(byte: u8) -> bool {
 }
 
 /// Label by label, so that no `*` ever spans a dot.
-fn fits(pattern: &str, host: &str) -> bool {
+pub(crate) fn fits(pattern: &str, host: &str) -> bool {
     let (mut wanted, mut found) = (pattern.split('.'), host.split('.'));
     loop {
         match (wanted.next(), found.next()) {

@@ -149,9 +149,18 @@ impl KeyNeed {
 }
 
 /// Certificates of Amazon SNS.
-const SNS: Rule = Rule { names: &["sns.amazonaws.com", ".amazonaws.com", ".amazonaws.com.cn"], alone: true };
+const SNS: Rule = Rule {
+    names: &[
+        "sns.amazonaws.com",
+        "sns.*.amazonaws.com",
+        "sns-signing.*.amazonaws.com",
+        "sns.*.amazonaws.com.cn",
+        "sns-signing.*.amazonaws.com.cn",
+    ],
+    alone: true,
+};
 /// Certificates of PayPal.
-const PAYPAL: Rule = Rule { names: &[".paypal.com"], alone: false };
+const PAYPAL: Rule = Rule { names: &["*.paypal.com", "*.sandbox.paypal.com"], alone: false };
 
 /// A fetched file, judged.
 #[derive(Clone, Debug)]

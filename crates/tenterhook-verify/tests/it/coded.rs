@@ -7,7 +7,7 @@ use proptest::test_runner::TestCaseError;
 use tenterhook_verify::provider::provider;
 use tenterhook_verify::{Settings, Verifier};
 
-use super::support::{Case, FORM, cases, check, now, post};
+use super::support::{Case, FORM, cases, check, keys, now, post};
 
 /// A request for one scheme.
 struct Sample {
@@ -19,6 +19,8 @@ struct Sample {
 
 const JSON: &str = "application/json";
 const ADYEN: &str = r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{"pspReference":"7914073381342284","originalReference":"8535296650153317","merchantAccountCode":"SampleMerchant","merchantReference":"order","amount":{"currency":"EUR","value":1130},"eventCode":"CAPTURE","success":"true"}}]}"#;
+
+const SNS: &str = r#"{"Type":"Notification","MessageId":"message-1","TopicArn":"arn:aws:sns:eu-west-1:123456789012:sample","Message":"Hello","Timestamp":"2026-09-21T14:13:20.000Z","SigningCertURL":"https://sns.eu-west-1.amazonaws.com/sample.pem"}"#;
 
 /// What is known about the scheme of that name; `None` for one that signs its body as it is.
 fn sample(scheme: &str) -> Option<Sample> {
@@ -35,6 +37,17 @@ fn sample(scheme: &str) -> Option<Sample> {
                 "1130",
                 "CAPTURE",
                 "\"true\"",
+            ],
+        ),
+        "aws-sns" => (
+            JSON,
+            SNS,
+            &[
+                "Hello",
+                "message-1",
+                "arn:aws:sns:eu-west-1:123456789012:sample",
+                "2026-09-21T14:13:20.000Z",
+                "Notification\"",
             ],
         ),
         "braintree" => {
@@ -67,12 +80,22 @@ fn sample(scheme: &str) -> Option<Sample> {
 
 /// Makes a case one that its scheme can sign; `None` for a scheme that can only be verified.
 pub(crate) fn prepared(mut case: Case, scheme: &str) -> Option<Case> {
-    if scheme == "paddle-classic" {
-        return None;
+    let settings = Settings::default();
+    case.settings = match scheme {
+        "paddle-classic" | "travis-ci" => return None,
+        "braintree" => settings.with("public_key", "our_key"),
+        "event-grid-entra" => {
+            settings.with("expected_audience", "api://hooks").with("tenant", "11111111-2222")
+        }
+        "google-pubsub" => settings.with("expected_email", "push@project.iam.gserviceaccount.com"),
+        "paypal" => settings.with("webhook_id", "WH-1"),
+        _ => settings,
+    };
+    if ["aws-sns", "event-grid-entra", "google-pubsub", "paypal"].contains(&scheme) {
+        [case.secret, case.other] = keys("rsa").map(|key| key.with_id("k1"));
     }
-    if scheme == "braintree" {
-        case.settings = Settings::default().with("public_key", "our_key");
-    }
+    case.body_is_free = ["event-grid-entra", "google-pubsub", "jira-connect", "monday"].contains(&scheme);
+    case.signs_body &= !case.body_is_free;
     if let Some(Sample { kind, body, .. }) = sample(scheme) {
         case.headers.insert("content-type", HeaderValue::from_static(kind));
         case.body = body.as_bytes().to_vec();
@@ -208,7 +231,8 @@ fn headers_alone_do_not_sign_what_is_signed_in_the_body() {
         let inside = sealed.body.is_some() || sealed.url.is_some();
         assert_eq!(inside, case.scheme.signs_inside(), "{}", case.name);
         match verifier.sign(&request, Some("msg_1"), now()) {
-            Ok(headers) => assert!(!inside && headers == sealed.headers, "{}", case.name),
+            // Not every signature comes out the same twice.
+            Ok(headers) => assert!(!inside && headers.keys().eq(sealed.headers.keys()), "{}", case.name),
             Err(error) => {
                 assert!(inside && error.to_string().contains("inside the request"), "{}", case.name);
             }

@@ -13,6 +13,7 @@ mod coded;
 mod grammar;
 mod handshake;
 mod locate;
+mod remote;
 mod round_trip;
 mod samples;
 mod support;

@@ -57,7 +57,7 @@ fn any_body_at_any_time_is_taken_as_it_was_signed_and_no_other() {
             prop_assert_eq!(signed.judge(&signed.headers, &body, now), Ok(()), "{}", case.name);
             let longer = [&body[..], b"\0"].concat();
             let verdict = signed.judge(&signed.headers, &longer, now);
-            prop_assert_eq!(verdict.is_ok(), case.is_token(), "{}", case.name);
+            prop_assert_eq!(verdict.is_ok(), case.is_token() || case.body_is_free, "{}", case.name);
         }
         Ok(())
     });

@@ -42,8 +42,10 @@ pub(crate) struct Policy {
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
     pub(crate) times: Times,
-    /// How far the clocks may differ, unless the source says otherwise.
+    /// How long after its end a token still counts, unless the source has a tolerance of its own.
     pub(crate) leeway: Duration,
+    /// How far ahead of the clock a token may have been made: the provider's clock and ours never quite agree.
+    pub(crate) ahead: Duration,
     pub(crate) body: BodyHash,
     pub(crate) url: UrlHash,
     /// Claims that must agree with a setting: claim, setting, and what counts where it is not set.
@@ -268,10 +270,11 @@ impl Coded for JwtScheme {
         let secret_index = self.check_signature(&token, algorithm, call, facts)?;
         self.policy.check_claims(&token.claims, request, call)?;
         let covers_body = self.policy.body != BodyHash::None;
+        let signed_at = token.claims.iat.or(token.claims.nbf);
         let content = if covers_body { token.signed.as_bytes() } else { request.body };
         Ok(Match {
             secret_index,
-            signed_at: token.claims.iat.or(token.claims.nbf).and_then(|at| at.time()),
+            signed_at: signed_at.filter(|_| self.signs_time()).and_then(token::Date::time),
             content_sha256: Content::whole(content).sha256(),
             content_is_body: !covers_body,
         })
@@ -316,7 +319,7 @@ impl Policy {
             return Err(refuse(Reason::TimestampTooOld, "the token has ended"));
         }
         for (claim, at) in [("nbf", claims.nbf), ("iat", claims.iat)] {
-            if at.is_some_and(|at| at.0 > now.saturating_add(leeway)) {
+            if at.is_some_and(|at| at.0 > now.saturating_add(leeway.max(self.ahead.as_secs()))) {
                 return Err(refuse(Reason::TimestampInFuture, format!("`{claim}` is ahead of the clock")));
             }
         }

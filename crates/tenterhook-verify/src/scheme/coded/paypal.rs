@@ -102,7 +102,10 @@ impl Coded for PayPalScheme {
         let id = required_header(request.headers, &ID)?;
         let time = required_header(request.headers, &TIME)?;
         if required_header(request.headers, &AUTH_ALGO)? != ALGORITHM {
-            return Err(refuse(Reason::UnsupportedAlgorithm, format!("`{AUTH_ALGO}` is not `{ALGORITHM}`")));
+            return Err(refuse(
+                Reason::UnsupportedAlgorithm,
+                format!("`{AUTH_ALGO}` is not what PayPal sends"),
+            ));
         }
         let malformed = || refuse(Reason::MalformedTimestamp, format!("`{TIME}` is no date of RFC 3339"));
         let signed_at = rfc3339(time).ok_or_else(malformed)?;

@@ -65,6 +65,10 @@ impl Coded for SnsScheme {
         }]
     }
 
+    fn signs_inside(&self) -> bool {
+        true
+    }
+
     fn signs_time(&self) -> bool {
         true
     }

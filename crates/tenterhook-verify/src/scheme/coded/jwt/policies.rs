@@ -17,6 +17,7 @@ const COMMON: Policy = Policy {
     audience: Audience::Any,
     times: Times::Expiry,
     leeway: Duration::ZERO,
+    ahead: Duration::from_secs(30),
     body: BodyHash::None,
     url: UrlHash::None,
     pinned: &[],
@@ -72,6 +73,8 @@ pub(crate) static GOOGLE_PUBSUB: Policy = Policy {
     source: Source::Set("https://www.googleapis.com/oauth2/v3/certs"),
     issuer: Issuer::OneOf(&["https://accounts.google.com", "accounts.google.com"]),
     audience: Audience::SettingOrUrl("expected_audience"),
+    // As Google's own library does it.
+    ahead: Duration::ZERO,
     pinned: &[(Pinned::Email, "expected_email", None)],
     settings: &[
         AUDIENCE,
@@ -114,6 +117,7 @@ pub(crate) static MESSAGEBIRD: Policy = Policy {
     issuer: Issuer::OneOf(&["MessageBird"]),
     times: Times::Window,
     leeway: Duration::from_secs(5),
+    ahead: Duration::from_secs(5),
     body: BodyHash::ExactlyWithBody("payload_hash"),
     url: UrlHash::Url,
     needs_id: true,
