@@ -172,7 +172,8 @@ fn no_digit_of_a_signature_in_the_body_can_be_changed() {
 /// Bodies of no sense, and pieces of good ones put together anew.
 #[test]
 fn whatever_arrives_is_refused_unless_it_says_what_was_signed() {
-    let cases: Vec<_> = cases().into_iter().filter(|case| case.coded.is_some()).collect();
+    let cases: Vec<_> =
+        cases().into_iter().filter(|case| case.coded.is_some() && !case.body_is_free).collect();
     let signed: Vec<_> = cases.iter().map(Case::signed).collect();
     let kinds = [JSON, FORM, "multipart/form-data; boundary=b", "multipart/form-data", "text/plain", ""];
     let body = proptest::collection::vec(any::<u8>(), 0..200);
