@@ -291,6 +291,9 @@ impl Handshakes {
     }
 
     /// The handshakes that must verify first. `None`: an event.
+    ///
+    /// Where topics are pinned for confirmations, events of other topics are refused as well: whoever owns a topic has
+    /// messages that the provider signed.
     pub fn after(
         &self,
         verified: &Verified<'_>,
@@ -301,6 +304,10 @@ impl Handshakes {
         let request = verified.request();
         if let Some(handshake) = self.meet_request(&request, verifier, settings, now)? {
             return Ok(Some(handshake));
+        }
+        let confirming = self.rules.iter().filter(|rule| matches!(rule.action, Action::Confirm(..)));
+        for rule in confirming.filter(|rule| !rule.expects_what_nobody_set(settings)) {
+            rule.check_settings(&request, settings)?;
         }
         if self.rules.iter().any(|rule| rule.would_sign(&request)) {
             let detail = "what is signed reads like a challenge, which this source signs for anybody";
@@ -391,9 +398,7 @@ impl Rule {
         if matches!(self.action, Action::Confirm(..)) && self.expects_what_nobody_set(settings) {
             return Ok(None);
         }
-        for (at, setting) in &self.expect {
-            setting.check(at, request, settings, &self.action)?;
-        }
+        self.check_settings(request, settings)?;
         match &self.action {
             Action::Answer => Ok(Some(Handshake::Answer(self.answer(request, verifier, settings, now)?))),
             Action::Learn(_) if !settings.pending => {
@@ -435,6 +440,14 @@ impl Rule {
             None => std::str::from_utf8(request.body).is_ok_and(|body| challenge.fits(body)),
             Some(at) => at.find(request).is_some_and(|content| challenge.fits(&content)),
         }
+    }
+
+    fn check_settings(
+        &self,
+        request: &Request<'_>,
+        settings: &HandshakeSettings,
+    ) -> Result<(), HandshakeError> {
+        self.expect.iter().try_for_each(|(at, setting)| setting.check(at, request, settings, &self.action))
     }
 
     fn expects_what_nobody_set(&self, settings: &HandshakeSettings) -> bool {

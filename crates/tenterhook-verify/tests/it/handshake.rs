@@ -327,7 +327,16 @@ fn a_url_is_confirmed_only_for_a_pinned_topic_on_a_host_of_the_provider_and_when
         let out = source.signed(&[], &body("https://example.com/feed", url));
         assert_eq!(out, Out::Refused(HandshakeReason::UrlNotAllowed, 403), "{url}");
     }
+    let event = |topic: &str| format!(r#"{{"Type":"Notification","TopicArn":"{topic}"}}"#);
+    assert_eq!(source.signed(&[], &event("https://example.com/feed")), Out::Event);
+    let foreign = source.signed(&[], &event("arn:other"));
+    assert_eq!(
+        foreign,
+        Out::Refused(HandshakeReason::UnknownTopic, 403),
+        "signed, but of somebody else's topic"
+    );
     source.settings.topics.clear();
+    assert_eq!(source.signed(&[], &event("arn:other")), Out::Event);
     assert_eq!(source.signed(&[], &ours), Out::Event, "where no topic is pinned nothing is ever fetched");
 }
 

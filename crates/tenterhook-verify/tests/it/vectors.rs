@@ -106,11 +106,7 @@ fn the_projects_own_vectors_pass_together_with_any_beside_the_checkout() {
     let beside = places.iter().find_map(|place| std::fs::read_to_string(place).ok());
     let beside = beside.map_or_else(Vec::new, |text| vectors::parse(&text).unwrap());
     let of_catalog = |vector: &&Vector| catalog().iter().any(|provider| provider.name == vector.provider);
-    // Handshakes are not judged here yet.
-    let handshake =
-        |vector: &Vector| vector.expect.starts_with("challenge:") || vector.name == "GET challenge";
-    let judged = |vector: &&Vector| of_catalog(vector) && !handshake(vector);
-    let beside: Vec<_> = beside.iter().filter(judged).collect();
+    let beside: Vec<_> = beside.iter().filter(of_catalog).collect();
     let files = own();
     let own: Vec<_> = files.values().flatten().collect();
     println!("{} of the project's own, {} beside the checkout", own.len(), beside.len());

@@ -373,6 +373,7 @@ def aws_sns():
     add("valid", "a confirmation, where no topic is pinned", signed(confirm))
     add("valid", "the end of a subscription", signed({**confirm, "Type": "UnsubscribeConfirmation"}))
     add("handshake", "a confirmation of a pinned topic", signed(confirm), "challenge:", params={"topics": [ARN], "pending_topics": [ARN]})
+    add("handshake", "a notification of another topic", good, "invalid:unknown_topic", params={"pending_topics": [ARN + "2"]})
     add("handshake", "a confirmation of another topic", signed(confirm), "invalid:unknown_topic", params={"pending_topics": [ARN + "2"]})
     inside = signed({**confirm, "SubscribeURL": "http://169.254.169.254/latest/meta-data/"})
     add("handshake", "a confirmation at another host", inside, "invalid:url_not_allowed", params={"pending_topics": [ARN]})
