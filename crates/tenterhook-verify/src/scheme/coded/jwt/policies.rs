@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::algorithm::Algorithm::{Es256, Hs256, Hs384, Hs512, Rs256};
-use super::{Audience, BodyHash, Issuer, Pinned, Policy, Source, Times, UrlHash};
+use super::policy::{Audience, BodyHash, Issuer, Pinned, Policy, Source, Times, UrlHash};
 use crate::settings::{Setting, SettingKind};
 
 /// What most of them have in common: one HS256 secret, and `exp`.
@@ -163,5 +163,29 @@ pub(crate) fn plaid_url(environment: &str) -> Option<&'static str> {
         "production" => Some("https://production.plaid.com/webhook_verification_key/get"),
         "sandbox" => Some("https://sandbox.plaid.com/webhook_verification_key/get"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_policy_takes_a_mac_beside_a_public_key() {
+        for policy in [
+            &EVENT_GRID_ENTRA,
+            &GOOGLE_PUBSUB,
+            &JIRA_CONNECT,
+            &MESSAGEBIRD,
+            &MONDAY,
+            &NETLIFY,
+            &PLAID,
+            &VONAGE,
+        ] {
+            let public = policy.algorithms.iter().filter(|algorithm| algorithm.is_asymmetric()).count();
+            assert!(!policy.algorithms.is_empty(), "{policy:?}");
+            assert!(public == 0 || public == policy.algorithms.len(), "{policy:?}");
+            assert_eq!(public == 0, policy.source == Source::Secrets, "{policy:?}");
+        }
     }
 }

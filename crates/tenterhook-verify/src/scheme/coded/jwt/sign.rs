@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
 
+use super::policy::{BodyHash, Pinned, Policy, Times, UrlHash};
 use super::token::{Claims, Date, Strings};
-use super::{BodyHash, Pinned, Policy, Times, UrlHash, hex_sha256, qsh};
+use super::{hex_sha256, qsh};
 use crate::Request;
 use crate::error::{SignError, VerifyError};
 use crate::scheme::Key;
