@@ -2,7 +2,7 @@
 //! keeps it in a [`KeyRing`] that verification is given.
 //!
 //! The URL is never one that a message merely names: it is built in, or it is held to a built-in list of hosts before
-//! anything else happens ([`host`]). `jku`, `x5u`, `jwk` and `x5c` of a token are not even read.
+//! anything else happens. `jku`, `x5u`, `jwk` and `x5c` of a token are not even read.
 
 pub(crate) mod certificate;
 pub(crate) mod host;
