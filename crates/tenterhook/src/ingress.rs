@@ -7,6 +7,7 @@ mod door;
 mod handshake;
 mod health;
 mod journal;
+mod keys;
 mod reply;
 mod screen;
 
@@ -23,16 +24,18 @@ use ipnet::IpNet;
 use crate::model::{Accepted, Clock, Submission};
 use crate::net::listener::Peer;
 use crate::policy::limit::RatePolicy;
-use crate::source::{Admission, Source};
+use crate::source::{Admission, Inbound, Source};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rejections::Rejections;
 
 use budget::Budget;
 pub use handshake::Confirm;
+pub use keys::FetchKey;
 
 use door::Doors;
 use journal::{Journal, Visit};
+use keys::Keys;
 use reply::Rejection;
 
 /// What a reload replaces, as a whole: each request sees one generation from beginning to end.
@@ -57,6 +60,8 @@ pub struct IngressSettings {
     pub rate_per_address: Option<RatePolicy>,
     /// Who fetches what a handshake wants to be fetched; without one such a handshake is refused.
     pub confirm: Option<Arc<dyn Confirm>>,
+    /// Who fetches keys that live at a provider; without one such a request is refused.
+    pub keys: Option<Arc<dyn FetchKey>>,
 }
 
 impl Default for IngressSettings {
@@ -67,6 +72,7 @@ impl Default for IngressSettings {
             commit_timeout: Duration::from_secs(5),
             rate_per_address: None,
             confirm: None,
+            keys: None,
         }
     }
 }
@@ -78,6 +84,7 @@ pub struct Ingress {
     metrics: Arc<Metrics>,
     journal: Journal,
     budget: Arc<Budget>,
+    keys: Keys,
     doors: ArcSwap<Doors>,
 }
 
@@ -94,7 +101,15 @@ impl Ingress {
         let budget = Budget::new(generation.settings.unverified_bytes_max);
         let doors = Doors::open(generation, None, clock.now());
         let journal = Journal::new(Arc::clone(&metrics), rejections);
-        Arc::new(Self { store, clock, metrics, journal, budget, doors: ArcSwap::from_pointee(doors) })
+        Arc::new(Self {
+            store,
+            clock,
+            metrics,
+            journal,
+            budget,
+            keys: Keys::default(),
+            doors: ArcSwap::from_pointee(doors),
+        })
     }
 
     /// Replaces sources and settings for the requests that arrive from now on. Limits that stay the same keep what
@@ -150,8 +165,7 @@ impl Ingress {
         let (bytes, _share) = body::read(body, &door.source.limits, &self.budget).await?;
         visit.body_is_read = true;
         let inbound = visit.inbound(head, bytes);
-        let admission = door.source.admit(&inbound);
-        let admitted = match admission.map_err(|refusal| Rejection::refused(refusal, &door.source))? {
+        let admitted = match self.admit(&door.source, &inbound, &doors.settings).await? {
             Admission::Event(admitted) => *admitted,
             Admission::Handshake(asked) => {
                 let answer = handshake::meet(asked, doors.settings.confirm.as_deref()).await?;
@@ -167,6 +181,26 @@ impl Ingress {
         let answer = reply::receipt(&accepted, &event, &door.source.response);
         self.journal.accepted(visit, &event, &accepted, answer.status());
         Ok(answer)
+    }
+
+    /// Verifies, with the provider's key fetched first where it is not at hand.
+    async fn admit(
+        &self,
+        source: &Source,
+        inbound: &Inbound,
+        settings: &IngressSettings,
+    ) -> Result<Admission, Rejection> {
+        let ring = self.keys.ring();
+        let refusal = match source.admit(inbound, &ring) {
+            Ok(admission) => return Ok(admission),
+            Err(refusal) => refusal,
+        };
+        let (Some(need), Some(fetcher)) = (refusal.needs(), settings.keys.as_deref()) else {
+            return Err(Rejection::refused(refusal, source));
+        };
+        let brought = self.keys.bring(need, &ring, fetcher, inbound.judged_at.to_system()).await;
+        brought.map_err(Rejection::no_key)?;
+        source.admit(inbound, &self.keys.ring()).map_err(|refusal| Rejection::refused(refusal, source))
     }
 
     /// Durable when it returns. A commit that outlasts the deadline may still happen: then the event is delivered, and

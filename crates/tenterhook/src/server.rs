@@ -5,6 +5,7 @@
 
 mod confirm;
 mod gateway;
+mod keys;
 mod upkeep;
 mod view;
 

@@ -24,7 +24,8 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
     let name = &provider.name;
     let mut variables = Vec::new();
     let mut source = format!("provider = \"{name}\"\n");
-    if provider.public_keys.is_empty() && !provider.scheme.is_unsigned() {
+    let has_secret = !provider.scheme.is_unsigned() && !provider.scheme.fetches_keys();
+    if provider.public_keys.is_empty() && has_secret {
         let variable = format!("{}_WEBHOOK_SECRET", name.to_ascii_uppercase().replace(['-', '.'], "_"));
         let what = if provider.scheme.is_asymmetric() { "public key" } else { "signing secret" };
         let _ = match &provider.spec.key_id {
@@ -46,7 +47,10 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
     if provider.scheme.is_unsigned() {
         source.push_str("verify = \"none\"\nallow_unsigned = true   # it signs nothing: anybody who knows the URL can send\n");
     }
-    let required: Vec<_> = provider.scheme.settings().iter().filter(|setting| setting.required).collect();
+    // Without its topics a source of SNS would take anybody's.
+    let is_needed =
+        |setting: &&Setting| setting.required || (setting.name == "topics" && provider.scheme.fetches_keys());
+    let required: Vec<_> = provider.scheme.settings().iter().filter(is_needed).collect();
     if !required.is_empty() {
         let written: Vec<String> = required.iter().map(|setting| placeholder(setting)).collect();
         let _ = writeln!(source, "settings = {{ {} }}   # change them", written.join(", "));

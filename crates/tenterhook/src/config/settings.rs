@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use tenterhook_verify::handshake::HandshakeSpec;
 use tenterhook_verify::settings::SettingValue;
-use tenterhook_verify::{HandshakeSettings, Handshakes, Provider, Settings};
+use tenterhook_verify::{HandshakeSettings, Handshakes, Provider, Scheme, Settings};
 
 use super::file::{Node, Value};
 use super::problem::Findings;
@@ -43,12 +43,14 @@ pub(super) fn handshakes(
 
 /// Reads both.
 pub(super) fn read(
+    scheme: Option<&Scheme>,
     handshakes: &Handshakes,
     section: Section<'_>,
     resolver: &mut Resolver<'_>,
     findings: &mut Findings,
 ) -> (Settings, HandshakeSettings) {
     let has_handshakes = !handshakes.is_empty();
+    let declared = scheme.map(Scheme::settings).unwrap_or_default();
     let mut settings = Settings::default();
     let mut handshake = HandshakeSettings::default();
     for (name, place, node) in section.entries("settings") {
@@ -60,6 +62,10 @@ pub(super) fn read(
             );
             continue;
         };
+        // Topics are the scheme's concern as well as a handshake's.
+        if OF_HANDSHAKES.contains(&name) && declared.iter().any(|setting| setting.name == name) {
+            settings = settings.with(name, value.clone());
+        }
         match value {
             value if !OF_HANDSHAKES.contains(&name) => settings = settings.with(name, value),
             _ if !has_handshakes => {
@@ -76,6 +82,16 @@ pub(super) fn read(
                 findings.problem(&place, message, "");
             }
         }
+    }
+    let is_for_everybody = scheme.is_some_and(Scheme::fetches_keys)
+        && declared.iter().any(|setting| setting.name == "topics")
+        && handshake.topics.is_empty();
+    if is_for_everybody {
+        findings.problem(
+            &section.place(),
+            "`settings.topics` is missing: the provider signs for all its customers, and anybody's message would verify",
+            "add `settings = { topics = [\"arn:…\"] }` with the topics that you subscribed to",
+        );
     }
     // Braintree says in its answer by which key it was made: the one that the scheme knows already.
     handshake.key_name = handshake.key_name.or_else(|| settings.text("public_key").map(str::to_owned));

@@ -40,7 +40,8 @@ pub(super) fn build(
     judge_unsigned(scheme.as_ref(), section, findings);
     let keys = keys(provider, scheme.as_ref(), section, resolver, findings);
     let handshakes = settings::handshakes(provider, section, findings);
-    let (settings, handshake_settings) = settings::read(&handshakes, section, resolver, findings);
+    let (settings, handshake_settings) =
+        settings::read(scheme.as_ref(), &handshakes, section, resolver, findings);
     let verifier = verifier(scheme?, keys?, settings, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
     warn_about_odd_pairs(provider, &verifier, section, findings);
@@ -190,7 +191,7 @@ fn keys(
         );
     }
     let scheme = scheme?;
-    if complete && keys.is_empty() && !scheme.is_unsigned() {
+    if complete && keys.is_empty() && !scheme.is_unsigned() && !scheme.fetches_keys() {
         missing_keys(scheme, section, findings);
         return None;
     }

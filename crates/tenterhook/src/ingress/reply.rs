@@ -70,6 +70,11 @@ impl Rejection {
         }
     }
 
+    /// The provider's key could not be had: its request may be as good as any.
+    pub(super) fn no_key(detail: String) -> Self {
+        Self::unavailable("key_not_fetched", detail, Duration::from_secs(30))
+    }
+
     /// A handshake asked for something to be done, and that failed.
     pub(super) fn unconfirmed(detail: impl Into<String>) -> Self {
         let told = "the subscription could not be confirmed; ask again later";

@@ -11,6 +11,9 @@ use super::guard::Guard;
 /// A provider's own host answers at once or not at all.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest file.
+const FILE_BYTES_MAX: usize = 512 * 1024;
+
 /// Builds a client for each fetch: there is one in the life of a subscription, and root certificates are read for it.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -29,14 +32,36 @@ impl Fetcher {
     /// # Errors
     /// What kept the answer from coming.
     pub async fn get(&self, url: &str) -> Result<StatusCode, String> {
+        Ok(self.send(url).await?.status())
+    }
+
+    async fn send(&self, url: &str) -> Result<reqwest::Response, String> {
         let this = self.clone();
         // Reading root certificates takes milliseconds of a thread.
         let client = tokio::task::spawn_blocking(move || this.client()).await;
         let client = client
             .map_err(|_| "no client could be built".to_owned())?
             .map_err(|error| format!("no client could be built: {}", error.without_url()))?;
-        let answer = client.get(url).send().await.map_err(|error| error.without_url().to_string())?;
-        Ok(answer.status())
+        client.get(url).send().await.map_err(|error| error.without_url().to_string())
+    }
+
+    /// The body at an `https` URL, which has to be answered 200.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; and another status, or more than [`FILE_BYTES_MAX`].
+    pub async fn file(&self, url: &str) -> Result<Vec<u8>, String> {
+        let mut answer = self.send(url).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("answered {}", answer.status()));
+        }
+        let mut file = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| error.without_url().to_string())? {
+            if file.len() + chunk.len() > FILE_BYTES_MAX {
+                return Err(format!("more than {FILE_BYTES_MAX} bytes"));
+            }
+            file.extend_from_slice(&chunk);
+        }
+        Ok(file)
     }
 
     fn client(&self) -> reqwest::Result<reqwest::Client> {

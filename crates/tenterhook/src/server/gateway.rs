@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmer;
+use super::keys::KeyFetcher;
 use crate::admin::auth::{Auth, Token};
 use crate::admin::{self, AdminState};
 use crate::config::{self, AdminSettings, Config, ConfigError, ConfiguredDestination, Problem};
@@ -330,6 +331,7 @@ fn generation(config: &Config) -> Generation {
             commit_timeout: server.commit_timeout,
             rate_per_address: server.rate_per_address,
             confirm: Some(Confirmer::new()),
+            keys: Some(KeyFetcher::new()),
         },
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tenterhook_verify::{Handshake, HandshakeError, Request, Verified, VerifyError};
+use tenterhook_verify::{Handshake, HandshakeError, KeyNeed, KeyRing, Request, Verified, VerifyError};
 
 use crate::model::{Admitted, AdmittedParts, Digest16, NewDelivery, OnDead, Priority, Timestamp};
 use crate::policy::route::route;
@@ -65,6 +65,17 @@ pub enum Refusal {
     Method,
 }
 
+impl Refusal {
+    /// The key that has to be fetched first, where it is that.
+    #[must_use]
+    pub fn needs(&self) -> Option<&KeyNeed> {
+        match self {
+            Self::Unverified(error) => error.needs.as_deref(),
+            Self::Handshake(_) | Self::Method => None,
+        }
+    }
+}
+
 impl From<HandshakeError> for Refusal {
     fn from(error: HandshakeError) -> Self {
         match error {
@@ -77,7 +88,8 @@ impl From<HandshakeError> for Refusal {
 impl Source {
     /// Verifies, and then finds out what was verified. Handshakes that prove themselves otherwise, or ask for nothing that
     /// would be worth a proof, come first.
-    pub fn admit(&self, inbound: &Inbound) -> Result<Admission, Refusal> {
+    /// `ring` holds the keys that were fetched from providers so far.
+    pub fn admit(&self, inbound: &Inbound, ring: &KeyRing) -> Result<Admission, Refusal> {
         let now = inbound.judged_at.to_system();
         if let Some(handshake) = self.ask(inbound)? {
             return Ok(Admission::Handshake(handshake));
@@ -87,7 +99,7 @@ impl Source {
         }
         let url = self.judged_url(&inbound.original_url);
         let request = self.request(inbound, url.as_deref());
-        let verified = self.verifier.verify(&request, now).map_err(Refusal::Unverified)?;
+        let verified = self.verifier.verify_with(&request, ring, now).map_err(Refusal::Unverified)?;
         if let Some(handshake) =
             self.handshakes.after(&verified, &self.verifier, &self.handshake_settings, now)?
         {

@@ -9,6 +9,7 @@ mod h2;
 mod handshakes;
 mod health;
 mod kept;
+mod keys;
 mod limits;
 mod listener;
 mod log;
