@@ -238,6 +238,11 @@ impl Store for Disk {
 
     async fn lease(&self, demand: Demand) -> Result<Leased, StoreError> {
         self.open().await?;
+        if self.world.spins() {
+            self.world.check(false, "R14", || "the dispatcher asks for leases without a rest".to_owned());
+            // Simulated time goes by only while everybody waits.
+            tokio::time::sleep(REST_MAX).await;
+        }
         if self.strikes(Fault::LeaseFails) {
             self.excuse();
             return Err(failing(StoreErrorKind::Unavailable));

@@ -19,6 +19,9 @@ pub(super) const BEGINNING: Timestamp = Timestamp::from_millis(1_767_225_600_000
 /// Violations kept of one world; the first is the one that matters.
 const VIOLATIONS_MAX: usize = 5;
 
+/// Leases asked for in one moment of simulated time, at most. Whoever goes on asking spins: time stands still for it.
+const LOOKS_MAX: u32 = 2000;
+
 /// Lines of a trace that are kept.
 const LINES_MAX: usize = 4000;
 
@@ -34,6 +37,8 @@ pub(super) struct World {
     fired: Mutex<Faults>,
     wall: Mutex<Wall>,
     healing: AtomicBool,
+    /// The last moment in which leases were asked for, and how often.
+    looks: Mutex<(Duration, u32)>,
     trace: Mutex<Trace>,
     violations: Mutex<Vec<String>>,
 }
@@ -94,6 +99,7 @@ impl World {
             fired: Mutex::default(),
             wall: Mutex::default(),
             healing: AtomicBool::new(false),
+            looks: Mutex::default(),
             trace: Mutex::new(trace),
             violations: Mutex::default(),
         })
@@ -145,6 +151,13 @@ impl World {
     /// Whether the time of faults is over.
     pub(super) fn is_healing(&self) -> bool {
         self.healing.load(Ordering::SeqCst)
+    }
+
+    /// Somebody asks for leases. True: again and again, without any time going by.
+    pub(super) fn spins(&self) -> bool {
+        let (now, mut looks) = (self.elapsed(), lock(&self.looks));
+        *looks = if looks.0 == now { (now, looks.1 + 1) } else { (now, 1) };
+        looks.1 > LOOKS_MAX
     }
 
     /// True time since the beginning.
