@@ -209,6 +209,11 @@ impl Starting {
         }
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// SIGKILL, wherever it is; whether it had got ready.
     pub async fn kill(mut self) -> anyhow::Result<bool> {
         self.child.kill().await?;
