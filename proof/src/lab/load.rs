@@ -20,6 +20,8 @@ use super::{PATIENCE, SECRET};
 pub struct Sent {
     /// The status and the gateway's word (`accepted`, `duplicate`) of the first 2xx.
     pub acked: Option<(u16, String)>,
+    /// When that was asked for, and when it was there.
+    pub acked_within: Option<(Instant, Instant)>,
     /// The gateway's id of it.
     pub id: Option<String>,
     /// Tries that got no answer at all: nobody can know what became of them.
@@ -62,8 +64,9 @@ impl Journal {
         *self.slowest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes one try.
-    pub fn note(&self, id: &str, answer: Option<&(u16, Value)>, took: Duration) {
+    /// Notes one try, which was begun at `began` and is over now.
+    pub fn note(&self, id: &str, answer: Option<&(u16, Value)>, began: Instant) {
+        let now = Instant::now();
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = events.entry(id.to_owned()).or_default();
         match answer {
@@ -71,6 +74,7 @@ impl Journal {
             Some((status, body)) if (200..300).contains(status) => {
                 let word = body["status"].as_str().unwrap_or_default().to_owned();
                 sent.acked.get_or_insert((*status, word));
+                sent.acked_within.get_or_insert((began, now));
                 sent.id = body["id"].as_str().map(ToOwned::to_owned);
             }
             Some((status, _)) => *sent.refused.entry(*status).or_default() += 1,
@@ -78,7 +82,7 @@ impl Journal {
         drop(events);
         if answer.is_some() {
             let mut slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
-            *slowest = took.max(*slowest);
+            *slowest = now.duration_since(began).max(*slowest);
         }
     }
 }
@@ -275,7 +279,7 @@ async fn work(
             let here = at.wait_for(Option::is_some).await?.clone().context("it was waited for")?;
             let started = Instant::now();
             let answer = sender.send(&here, &id, &body, PATIENCE).await;
-            journal.note(&id, answer.as_ref(), started.elapsed());
+            journal.note(&id, answer.as_ref(), started);
             match answer {
                 Some((200..300, _)) => break,
                 // Not now, or nobody there: a little patience, so that an outage is not a busy loop.

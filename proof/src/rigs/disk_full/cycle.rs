@@ -175,7 +175,7 @@ impl Scene {
             let id = format!("refused-{}-{number}-{count}", self.seed);
             let started = Instant::now();
             let answer = self.sender.ask(&self.gateway.at, &id, &load::body(&id), ANSWER).await;
-            note(&self.load.journal, &id, answer.as_ref(), started.elapsed());
+            note(&self.load.journal, &id, answer.as_ref(), started);
             if answer.as_ref().is_some_and(|it| it.status < 300) {
                 in_a_row = 0;
                 tally.count("accepted with the last room", 1);
@@ -236,7 +236,7 @@ impl Scene {
             let accepted = until("accepted again", PATIENCE, async || {
                 let started = Instant::now();
                 let answer = self.sender.ask(&self.gateway.at, &id, &body, ANSWER).await;
-                note(&self.load.journal, &id, answer.as_ref(), started.elapsed());
+                note(&self.load.journal, &id, answer.as_ref(), started);
                 Ok(answer.is_some_and(|it| it.status < 300).then_some(()))
             });
             accepted.await.with_context(|| self.gateway.log_tail())?;
@@ -285,7 +285,7 @@ fn number(ledger: &Value, what: &str) -> u64 {
     ledger["deliveries"][what].as_u64().unwrap_or_default()
 }
 
-fn note(journal: &Journal, id: &str, answer: Option<&load::Answer>, took: Duration) {
+fn note(journal: &Journal, id: &str, answer: Option<&load::Answer>, began: Instant) {
     let answer = answer.map(|it| (it.status, it.body.clone()));
-    journal.note(id, answer.as_ref(), took);
+    journal.note(id, answer.as_ref(), began);
 }

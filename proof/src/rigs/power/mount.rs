@@ -73,7 +73,7 @@ pub(super) fn detach(at: &Path) {
 /// Makes an ext4 in `file`, complete at once: nothing is left for the kernel to do later.
 pub(super) fn make_ext4(file: &Path) -> anyhow::Result<()> {
     let extras = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
-    run("mkfs.ext4", ["-q", "-F", "-b", "4096", "-N", "512", "-J", "size=4", "-E", extras], &[file])
+    run("mkfs.ext4", ["-q", "-F", "-b", "4096", "-N", "512", "-J", "size=4", "-E", extras], &[file]).map(drop)
 }
 
 /// A file of `size` bytes, all of it a hole.
@@ -85,20 +85,20 @@ pub(super) fn make_file(path: &Path, size: u64) -> anyhow::Result<()> {
 pub(super) fn compile(source: &str, flags: &[&str], to: &Path) -> anyhow::Result<()> {
     let file = to.with_extension("c");
     std::fs::write(&file, source)?;
-    run("cc", ["-O1", "-Wall", "-Werror"].iter().chain(flags).chain(&["-o"]), &[to, &file])
+    run("cc", ["-O1", "-Wall", "-Werror"].iter().chain(flags).chain(&["-o"]), &[to, &file]).map(drop)
 }
 
-/// Runs a program of the system; what it says on standard error is the error.
+/// Runs a program of the system, and returns what it printed; what it says on standard error is the error.
 pub(super) fn run<A: AsRef<OsStr>>(
     program: &str,
     arguments: impl IntoIterator<Item = A>,
     paths: &[&Path],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     let found = tool(program).with_context(|| format!("there is no program `{program}`"))?;
     let output = Command::new(found).args(arguments).args(paths).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "{program} {paths:?}: {}: {}", output.status, said.trim());
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Where a program is; those for root are often not in anybody's PATH.

@@ -101,7 +101,7 @@ async fn twins(
                 tokio::time::sleep(after).await;
                 let started = Instant::now();
                 let answer = sender.send(&here, &id, &body, PATIENCE).await;
-                journal.note(&id, answer.as_ref(), started.elapsed());
+                journal.note(&id, answer.as_ref(), started);
                 matches!(answer, Some((200..300, _)))
             };
             let answers = tokio::join!(send(&first, Duration::ZERO), send(&second, apart));

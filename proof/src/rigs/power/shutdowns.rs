@@ -2,18 +2,29 @@
 //! later write fails. Whatever was acknowledged before has to be there when it is mounted again. One store lives through a
 //! whole round.
 //!
-//! What is acknowledged while the file system goes down is not asked for: an fdatasync of ext4 that races with the
-//! shutdown can report success and lose its write, also for a program that does nothing else. A power cut has no such
-//! window, and `cuts` asks for everything.
+//! What is owed, by when it was answered. The times are those of the call that shuts the file system down:
+//!
+//! - before it began: everything, byte for byte. Each of these answers rests on an fdatasync that had returned;
+//! - to a request that was begun after the call had returned: nothing may be accepted at all. Every write and every
+//!   fdatasync fails from then on, and an acknowledgement would be an invention of the gateway's;
+//! - in between, to one of the few requests that were on their way: the event is there as a whole or not at all, and
+//!   the store is sound. No more can be owed: the gateway knows of its disk only what fdatasync says, and an fdatasync
+//!   of ext4 that races with the shutdown can report success and lose its write, also for a program that does nothing
+//!   else (its journal is aborted, and what it had not committed by then is dropped in silence). A power cut has no
+//!   such window, and `cuts` asks for everything. How many there were is counted, and the rig sends them again.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 use super::look::{self, DESTINATION};
 use super::mount::{self, Mounted};
 use super::rack::{Room, aside, database_on};
 use super::senders::{ON_THEIR_WAY, Senders};
 use crate::lab::load::{Sender, body};
-use crate::lab::{Gateway, Handler, Lab, PATIENCE, Site, judge, until};
+use crate::lab::measure::monotonic;
+use crate::lab::{Gateway, Handler, Journal, Lab, PATIENCE, Site, judge, until};
 use crate::rig::Tally;
 
 /// Shutdowns in one round.
@@ -43,8 +54,7 @@ pub(super) async fn round(lab: Lab, seed: u64) -> anyhow::Result<Tally> {
         senders.aim(Some(&gateway.at));
         senders.moment(&mut random, EVENTS).await?;
         let refused = refusals(&senders);
-        let acked = senders.journal().acked_ids();
-        mount::run(&helper.to_string_lossy(), None::<&str>, &[&at])?;
+        let down = Down::now(&helper, &at)?;
         let noticed = || async { Ok((refusals(&senders) > refused).then_some(())) };
         until("a sender is refused on a dead file system", PATIENCE, noticed).await?;
         match gateway.admin_status("/readyz").await {
@@ -59,8 +69,8 @@ pub(super) async fn round(lab: Lab, seed: u64) -> anyhow::Result<Tally> {
         }
         senders.aim(None);
         gateway.kill().await?;
-        late = senders.journal().acked_ids();
-        late.retain(|id| !acked.contains(id));
+        let acked;
+        (acked, late) = down.sort(senders.journal(), &mut tally);
         tally.count("acknowledged while the file system went down", late.len() as u64);
         aside(move || store.undo()).await?;
         store = mounted(&file, &at).await?;
@@ -79,6 +89,38 @@ pub(super) async fn round(lab: Lab, seed: u64) -> anyhow::Result<Tally> {
     })
     .await?;
     Ok(tally)
+}
+
+/// When the file system went down.
+struct Down {
+    began: Instant,
+    done: Instant,
+}
+
+impl Down {
+    /// Shuts it down.
+    fn now(helper: &Path, at: &Path) -> anyhow::Result<Self> {
+        let said = mount::run(&helper.to_string_lossy(), None::<&str>, &[at])?;
+        let (now, now_ns) = (Instant::now(), monotonic());
+        let times: Result<Vec<u64>, _> = said.split_whitespace().map(str::parse).collect();
+        let times = times.ok().filter(|times| times.len() == 2).with_context(|| format!("times: {said}"))?;
+        let ago = |ns: u64| now - Duration::from_nanos(now_ns.saturating_sub(ns));
+        Ok(Self { began: ago(times[0]), done: ago(times[1]) })
+    }
+
+    /// What was acknowledged before it, and while it went down.
+    fn sort(&self, journal: &Journal, tally: &mut Tally) -> (Vec<String>, Vec<String>) {
+        let (mut before, mut meanwhile) = (Vec::new(), Vec::new());
+        for (id, sent) in journal.events() {
+            let (Some((_, word)), Some((asked, answered))) = (&sent.acked, sent.acked_within) else {
+                continue;
+            };
+            let invented = asked > self.done && word == "accepted";
+            tally.check(!invented, || format!("accepted by a dead file system: {id}: {sent:?}"));
+            if answered < self.began { &mut before } else { &mut meanwhile }.push(id);
+        }
+        (before, meanwhile)
+    }
 }
 
 /// Sends once more what was acknowledged in the window, so that the end of the round can ask for it, too.

@@ -84,9 +84,3 @@ impl Board {
         })
     }
 }
-
-/// The monotonic clock, as the shim reads it, in ns.
-pub(super) fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
-}

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
-use super::board::{Board, Seen, monotonic};
+use super::board::{Board, Seen};
 use super::plan::Injection;
 use crate::broken::Bug;
+use crate::lab::measure::monotonic;
 use crate::lab::{Addresses, Gateway, Handler, Journal, Lab, Launch, Sender, Site, judge, load, until};
 use crate::rig::Tally;
 
@@ -117,7 +118,7 @@ impl Scene {
     fn journal(&self) -> Journal {
         let journal = Journal::default();
         for id in &self.known {
-            journal.note(id, Some(&(202, serde_json::Value::Null)), Duration::ZERO);
+            journal.note(id, Some(&(202, serde_json::Value::Null)), Instant::now());
         }
         journal
     }
@@ -257,7 +258,7 @@ impl Run {
                 let body = load::body(&id);
                 let started = Instant::now();
                 let answer = self.senders[0].ask(&gateway.at, &id, &body, COMMIT_TIMEOUT + MARGIN).await;
-                note(&self.journal, &id, answer.as_ref(), started.elapsed());
+                note(&self.journal, &id, answer.as_ref(), started);
                 if answer.is_none_or(|it| it.status >= 300) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -313,10 +314,10 @@ async fn send_all(at: &Addresses, senders: &[Arc<Sender>], journal: &Journal, pr
         let mut said = Vec::new();
         for id in ids_of(prefix, number) {
             let body = load::body(&id);
-            let began_at = monotonic();
+            let (began, began_at) = (Instant::now(), monotonic());
             let answer = sender.ask(at, &id, &body, COMMIT_TIMEOUT + MARGIN * 2).await;
             let ended_at = monotonic();
-            note(journal, &id, answer.as_ref(), Duration::from_nanos(ended_at - began_at));
+            note(journal, &id, answer.as_ref(), began);
             said.push(Said { id, began_at, ended_at, answer });
         }
         said
@@ -341,9 +342,9 @@ fn ids(prefix: &str) -> Vec<String> {
     (0..SENDERS).flat_map(|number| ids_of(prefix, number)).collect()
 }
 
-fn note(journal: &Journal, id: &str, answer: Option<&load::Answer>, took: Duration) {
+fn note(journal: &Journal, id: &str, answer: Option<&load::Answer>, began: Instant) {
     let answer = answer.map(|it| (it.status, it.body.clone()));
-    journal.note(id, answer.as_ref(), took);
+    journal.note(id, answer.as_ref(), began);
 }
 
 fn is_acked(journal: &Journal, id: &str) -> bool {
