@@ -13,14 +13,19 @@ mod run;
 
 use std::path::Path;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
 use crate::broken::Bug;
 use crate::lab::{Lab, judge};
 use crate::rig::{Kind, Part, Rig, Tally};
-use plan::Plan;
+use plan::{Injection, Plan};
 use run::Scene;
 
 /// Injections in one round; they share the shim and the store that they begin with.
-const PER_ROUND: usize = 10;
+const PER_ROUND: usize = 20;
+
+/// Injections side by side: each has a gateway of its own, and most of the time they wait for what was made to fail.
+const SIDE_BY_SIDE: usize = 6;
 
 /// The rig.
 #[must_use]
@@ -61,9 +66,8 @@ async fn round(lab: Lab, seed: u64, plan: Plan, bug: Option<Bug>) -> anyhow::Res
     let plan = plan();
     let first = usize::try_from(seed & 0xffff)? * PER_ROUND;
     let scene = Scene::set(lab, shim, directory.path().join("template"), bug).await?;
-    let mut tally = Tally::default();
-    for place in first..first + PER_ROUND {
-        let injection = plan[place % plan.len()];
+    let injections = (first..first + PER_ROUND).map(|place| (plan[place % plan.len()], place));
+    let each = async |(injection, place): (Injection, usize)| {
         let mut found = run::inject(&scene, injection, seed, place).await?;
         if bug.is_some() {
             // It has to be caught for what is wrong with it.
@@ -72,8 +76,11 @@ async fn round(lab: Lab, seed: u64, plan: Plan, bug: Option<Bug>) -> anyhow::Res
         for violation in &mut found.violations {
             *violation = format!("{injection}: {violation}");
         }
-        tally.add(found);
-    }
+        anyhow::Ok(found)
+    };
+    let found: Vec<Tally> = stream::iter(injections).map(each).buffered(SIDE_BY_SIDE).try_collect().await?;
+    let mut tally = Tally::default();
+    found.into_iter().for_each(|found| tally.add(found));
     Ok(tally)
 }
 
