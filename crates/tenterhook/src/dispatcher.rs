@@ -57,6 +57,15 @@ pub struct LanePolicy {
     pub batch_max: u32,
 }
 
+impl LanePolicy {
+    /// Deliveries that can be begun and not settled at the same time: those of the attempts under way, and those of as
+    /// many whose settlement is not durable yet. What is leased beyond waits for a place.
+    #[must_use]
+    pub fn begun_max(&self) -> u32 {
+        self.concurrency.max(1).saturating_mul(self.batch_max.max(1)).saturating_mul(2)
+    }
+}
+
 /// The dispatcher. Cheap to share.
 pub struct Dispatcher {
     store: Arc<dyn Store>,

@@ -9,7 +9,7 @@ use crate::model::{Lease, Timestamp};
 /// Leases are taken ahead for so much time: what an urgent delivery may have to wait for, and what a pause lets through.
 const AHEAD: Duration = Duration::from_millis(250);
 
-/// Leases taken ahead for each place, at most. A killed process has spent an attempt of each that waited.
+/// Leases taken ahead for each place, at most. A killed process leaves so many that were taken for nothing.
 const AHEAD_PER_PLACE: u32 = 2;
 
 /// Leases that wait for a place.

@@ -307,7 +307,9 @@ pub(super) async fn open_store(
     let backoff_max = config.destinations.values().map(|it| it.lane.retry.cap).max().unwrap_or_default();
     let defaults = SqliteSettings::new(path);
     let backoff_max = backoff_max.max(defaults.backoff_max);
-    let settings = SqliteSettings { bytes_max: config.store.bytes_max, backoff_max, ..defaults };
+    let begun_max =
+        config.destinations.iter().map(|(name, it)| (name.clone(), it.lane.begun_max())).collect();
+    let settings = SqliteSettings { bytes_max: config.store.bytes_max, backoff_max, begun_max, ..defaults };
     let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(settings, clock, metrics)).await;
     match opened {

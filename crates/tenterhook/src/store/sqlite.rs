@@ -63,6 +63,7 @@ mod syncer;
 mod tally;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -118,6 +119,9 @@ pub struct SqliteSettings {
     /// The longest backoff of any destination: a due time further away comes from a clock that was ahead, and is
     /// brought back to it at open.
     pub backoff_max: Duration,
+    /// Of each destination: how many deliveries can be begun and not settled at the same time. Leases beyond, which a
+    /// killed process had taken ahead, have spent no attempt: at open the oldest ones count. Where it is not said, all do.
+    pub begun_max: BTreeMap<DestinationName, u32>,
     /// Failures on purpose, for tests. `None` in earnest.
     pub faults: Option<Arc<dyn Faults>>,
 }
@@ -126,7 +130,13 @@ impl SqliteSettings {
     /// The defaults for a file: no limit but the disk, six hours of backoff.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), bytes_max: None, backoff_max: Duration::from_secs(6 * 3600), faults: None }
+        Self {
+            path: path.into(),
+            bytes_max: None,
+            backoff_max: Duration::from_secs(6 * 3600),
+            begun_max: BTreeMap::new(),
+            faults: None,
+        }
     }
 }
 

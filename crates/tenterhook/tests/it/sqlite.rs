@@ -35,6 +35,7 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) bytes_max: Option<u64>,
+    pub(crate) begun_max: Option<u32>,
 }
 
 /// Failures on purpose: `full` and `io` count down, one per commit.
@@ -106,6 +107,7 @@ impl Bench {
             clock: Arc::new(ManualClock::at(START)),
             disk: Arc::default(),
             bytes_max: None,
+            begun_max: None,
         }
     }
 
@@ -124,6 +126,7 @@ impl Bench {
     pub(crate) fn open_at(&self, path: &Path) -> Result<SqliteStore, StoreError> {
         let settings = SqliteSettings {
             bytes_max: self.bytes_max,
+            begun_max: self.begun_max.iter().map(|max| ("app".parse().expect("a name"), *max)).collect(),
             faults: Some(Arc::clone(&self.disk) as Arc<dyn Faults>),
             ..SqliteSettings::new(path)
         };

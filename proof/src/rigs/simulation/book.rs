@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tenterhook::model::{DeadReason, EventId, Lease, Message, Priority, Settlement, Timestamp, Verdict};
 
+use super::fault::Fault;
 use super::settings::{ROUTES, STEADY, Settings};
 use super::world::World;
 
@@ -359,10 +360,20 @@ impl Delivery {
         (self.due, self.latest, self.settled_at) = (self.until, self.until, self.until);
     }
 
-    /// The store was opened by a new process, which ends the leases of the one before.
-    pub(super) fn reopened(&mut self, dead: bool, now: Timestamp) {
+    /// The store was opened by a new process, which ends the leases of the one before. What counts as not begun must not
+    /// have been: nobody may be tried more often than the budget says. (But for what was forgotten of a lease while its
+    /// process lived: then others are older.)
+    pub(super) fn reopened(&mut self, world: &World, id: &Id, dead: bool, is_begun: bool, now: Timestamp) {
         self.until = now;
         self.expire(dead);
+        if !is_begun {
+            let forgets = [Fault::WorkerLost, Fault::LeaseFailsAfterCommit, Fault::SettleLost];
+            let was_tried = self.tries.iter().any(|it| it.attempt == self.attempts);
+            world.check(!was_tried || forgets.iter().any(|it| world.has(*it)), "R15", || {
+                format!("{id:?}: attempt {} was begun, and does not count", self.attempts)
+            });
+            self.spent -= 1;
+        }
     }
 
     /// Somebody asked for it again, or a duplicate did.

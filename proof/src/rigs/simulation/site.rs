@@ -9,11 +9,11 @@ use tenterhook::destination::Destination;
 use tenterhook::dispatcher::{Dispatcher, LanePolicy};
 use tenterhook::ingress::{Generation, Ingress};
 use tenterhook::model::{
-    Clock, DeadReason, DeliveryState, DestinationName, Outcome, Reply, Settlement, Verdict,
+    Clock, DeadReason, DeliveryState, DestinationName, Outcome, Reply, Settlement, Timestamp, Verdict,
 };
 use tenterhook::ops::Ops;
 use tenterhook::store::memory::MemoryStore;
-use tenterhook::store::{DeliveryQuery, Selection, Store};
+use tenterhook::store::{DeliveryQuery, DeliverySummary, Selection, Store};
 use tenterhook::telemetry::metrics::Metrics;
 use tenterhook::telemetry::rejections::Rejections;
 use tokio::task::JoinHandle;
@@ -143,19 +143,23 @@ impl Site {
         Ok(())
     }
 
-    /// What opening the embedded store does: the leases of the former process end.
+    /// What opening the embedded store does: the leases of the former process end, and those count that were begun.
     async fn reopen(&self, clock: &ProcessClock) {
         let now = clock.now();
         let selection = Selection { state: Some(DeliveryState::Leased), ..Selection::default() };
         let Ok(leased) = self.disk.deliveries(DeliveryQuery { selection, after: None }).await else { return };
+        let begun_until = [0, 1, 2].map(|index| self.begun_until(index, &leased.items));
         for row in leased.items {
             let id = id_of(&row.id);
+            let is_begun = begun_until[id.1].is_none_or(|until| row.at <= until);
             let spent = self.world.book().deliveries.get(&id).map_or(0, |delivery| delivery.spent);
-            let dead = spent >= self.world.settings.retry.attempts_max;
+            let dead = is_begun && spent >= self.world.settings.retry.attempts_max;
             let verdict = if dead {
                 Verdict::DeadLetter { reason: DeadReason::LeaseExpired }
-            } else {
+            } else if is_begun {
                 Verdict::Retry { at: now }
+            } else {
+                Verdict::Release { at: now }
             };
             let took = Duration::ZERO;
             let reply = Reply {
@@ -170,9 +174,17 @@ impl Site {
             let _ = self.disk.settle(vec![settlement]).await;
             let mut book = self.world.book();
             if let Some(delivery) = book.deliveries.get_mut(&id).filter(|it| it.stand == Stand::Leased) {
-                delivery.reopened(dead, now);
+                delivery.reopened(&self.world, &id, dead, is_begun, now);
             }
         }
+    }
+
+    /// The end of the last lease of a destination that can have been begun, where there are more.
+    fn begun_until(&self, index: usize, leased: &[DeliverySummary]) -> Option<Timestamp> {
+        let of_lane = leased.iter().filter(|row| row.id.destination == destination(index));
+        let mut ends: Vec<_> = of_lane.map(|row| row.at).collect();
+        ends.sort_unstable();
+        ends.get(self.world.settings.lane(index).begun_max() as usize - 1).copied()
     }
 
     fn store(

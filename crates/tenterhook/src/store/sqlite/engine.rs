@@ -1,7 +1,7 @@
 //! The read-write connection with all that must move in step with it: names, counters, the dedupe index, the last id.
 //! Knows transactions; what is done inside one stands in `accept`, `lease`, `settle`, `change` and `prune`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::names::Names;
 use super::row::{self, Row, columns};
 use super::tally::Tally;
 use super::{SqliteSettings, schema, syncer};
-use crate::model::{Clock, DeadReason, Origin, Timestamp};
+use crate::model::{Clock, DeadReason, DestinationName, Origin, Timestamp};
 use crate::store::{AuditEntry, StoreError, StoreErrorKind};
 
 /// A step of the wall clock beyond this, between two runs, is not believed at once.
@@ -57,6 +57,8 @@ pub(super) struct Engine {
     pub(super) now: i64,
     /// Where the next prune looks on.
     pub(super) prune_from: i64,
+    /// Events that it leaves alone because of what is in their deliveries.
+    pub(super) damaged: HashSet<i64>,
     pub(super) bytes_max: Option<u64>,
     /// Pages of the database after the last transaction, those that are only in the log included.
     pub(super) pages: i64,
@@ -204,6 +206,7 @@ impl Engine {
             guard_is_noted: guard == left.doubt,
             now,
             prune_from: 0,
+            damaged: HashSet::new(),
             bytes_max: settings.bytes_max,
             pages: 0,
             short: None,
@@ -368,7 +371,11 @@ impl Engine {
         let latest = Timestamp::from_millis(now).plus(settings.backoff_max).millis();
         let leased: Vec<Row> = self
             .conn
-            .prepare(concat!("SELECT ", columns!(), " FROM delivery INDEXED BY leased WHERE state=1"))?
+            .prepare(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM delivery INDEXED BY leased WHERE state=1 ORDER BY dest, at"
+            ))?
             .query_map([], Row::read)?
             .collect::<rusqlite::Result<_>>()?;
         let is_later = |than: i64| {
@@ -392,17 +399,37 @@ impl Engine {
                 [shift, waiting],
             )?;
         }
-        let mut dead = 0_usize;
+        let (mut dead, mut not_begun) = (0_usize, 0_usize);
+        let begun_until = self.begun_until(settings, &leased);
         for old in leased.iter().filter(|row| row.state == LEASED) {
-            dead += usize::from(self.end_lease(old, old.budget, old.at.min(now))?);
+            let at = old.at.min(now);
+            if begun_until.get(&old.dest).is_some_and(|until| old.at > *until) {
+                let new = Row { state: PENDING, at, base: old.base + 1, ..*old };
+                row::change(&self.conn, &mut self.tally, old, new)?;
+                not_begun += 1;
+            } else {
+                dead += usize::from(self.end_lease(old, old.budget, at)?);
+            }
         }
         let clamped = self
             .conn
             .execute("UPDATE delivery INDEXED BY ready SET at=?1 WHERE state=0 AND at>?1", [latest])?;
         self.finish()?;
         self.commit()?;
-        tracing::info!(leases = leased.len(), dead, shifted, clamped, "store_leases_ended");
+        tracing::info!(leases = leased.len(), not_begun, dead, shifted, clamped, "store_leases_ended");
         Ok(())
+    }
+
+    /// Of each destination with more leases than can have been begun: the end of the last one that can. They are begun in
+    /// the order in which they are taken, and last equally long; of those taken at the same time, all can.
+    fn begun_until(&self, settings: &SqliteSettings, leased: &[Row]) -> HashMap<i64, i64> {
+        let last = |(name, begun_max): (&DestinationName, &u32)| {
+            let dest = self.names.id(name.as_str())?;
+            let of_dest = leased.iter().filter(|row| row.dest == dest && row.state == LEASED);
+            let last = usize::try_from(*begun_max).ok()?.checked_sub(1)?;
+            of_dest.map(|row| row.at).nth(last).map(|at| (dest, at))
+        };
+        settings.begun_max.iter().filter_map(last).collect()
     }
 }
 

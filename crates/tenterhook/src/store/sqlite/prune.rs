@@ -1,15 +1,25 @@
-//! Removing what retention allows, a slice at a time: events first, then keys, then the audit trail.
+//! Removing what retention allows, a slice at a time: events first, then keys, then the audit trail. A row that is damaged
+//! holds nothing up.
 
-use rusqlite::{OptionalExtension, params};
+use std::time::Duration;
+
+use rusqlite::{ErrorCode, OptionalExtension, params};
+use tokio::time::Instant;
 
 use super::codec::{DEAD, LEASED, PENDING};
 use super::engine::Engine;
 use super::row::{self, Row};
-use crate::model::Timestamp;
+use crate::model::{EventId, Timestamp};
 use crate::store::{Pruned, Retention};
 
-/// Rows looked at in one slice, at most: a million dead letters that stay must not stall the accepts behind it.
-const LOOKED_AT_MAX: i64 = 4_000;
+/// A slice ends after so long: whoever wants to store something waits behind it.
+const SLICE: Duration = Duration::from_millis(3);
+/// Events looked at together.
+const LOOKED_AT: i64 = 64;
+/// Tombstones looked at in one slice.
+const TOMBSTONES_MAX: i64 = 4_000;
+/// Events whose deliveries are damaged that are told of, each once.
+const DAMAGED_MAX: usize = 1000;
 
 impl Engine {
     /// One slice.
@@ -18,54 +28,71 @@ impl Engine {
             return Ok(Pruned::default());
         }
         let rows_max = usize::try_from(retention.rows_max).unwrap_or(usize::MAX);
-        let (events, mut more) = self.removable(retention, now, rows_max)?;
-        for event in &events {
-            self.remove_event(*event)?;
-        }
-        let mut rows_left = rows_max - events.len();
+        let (events, mut more) = self.prune_events(retention, now, rows_max)?;
+        let mut rows_left = rows_max - events;
         let (keys, more_keys) = self.forget_keys(now.millis(), rows_left)?;
         rows_left -= keys;
         more |= more_keys;
         more |= self.prune_audits(now.minus(retention.audit).millis(), rows_left)?;
-        Ok(Pruned { events: events.len() as u64, keys: keys as u64, more })
+        Ok(Pruned { events: events as u64, keys: keys as u64, more })
     }
 
-    /// Events to remove, and whether there are (or may be) more.
-    fn removable(
+    /// Removes events; says how many, and whether there are (or may be) more.
+    fn prune_events(
         &mut self,
         retention: &Retention,
         now: Timestamp,
-        rows_max: usize,
-    ) -> rusqlite::Result<(Vec<i64>, bool)> {
+        events_max: usize,
+    ) -> rusqlite::Result<(usize, bool)> {
         let until = now.minus(retention.events).millis();
-        let looked_at: Vec<(i64, i64)> = self
-            .conn
-            .prepare_cached("SELECT id, received FROM event WHERE id>=?1 ORDER BY id LIMIT ?2")?
-            .query_map([self.prune_from, LOOKED_AT_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        let mut events = Vec::new();
-        for (id, received) in &looked_at {
-            // Ids are as old as their reception or younger: behind this one there is nothing to find.
-            if crate::model::EventId::from_raw(*id).time().millis() > until.saturating_add(60_000) {
+        let ends = Instant::now() + SLICE;
+        let mut events = 0;
+        loop {
+            let some = self.next_events()?;
+            for (id, received) in &some {
+                // Ids are as old as their reception or younger: behind this one there is nothing to find.
+                let as_old_as = EventId::from_raw(*id).time().millis();
+                if as_old_as > until.saturating_add(60_000) {
+                    self.prune_from = 0;
+                    return Ok((events, false));
+                }
+                if events == events_max || Instant::now() > ends {
+                    return Ok((events, true));
+                }
+                // Of a damaged row the id is what is left.
+                if received.unwrap_or(as_old_as) <= until && self.is_removable(*id, retention, now)? {
+                    self.remove_event(*id)?;
+                    events += 1;
+                }
+                self.prune_from = *id + 1;
+            }
+            if (some.len() as i64) < LOOKED_AT {
                 self.prune_from = 0;
                 return Ok((events, false));
             }
-            if *received > until || !self.is_removable(*id, retention, now)? {
-                continue;
-            }
-            if events.len() == rows_max {
-                return Ok((events, true));
-            }
-            events.push(*id);
         }
-        let last = looked_at.last().map_or(0, |(id, _)| *id);
-        let is_end = (looked_at.len() as i64) < LOOKED_AT_MAX;
-        self.prune_from = if is_end { 0 } else { last + 1 };
-        Ok((events, !is_end))
     }
 
-    fn is_removable(&self, event: i64, retention: &Retention, now: Timestamp) -> rusqlite::Result<bool> {
-        let rows = Row::of_event(&self.conn, event)?;
+    /// The next events to look at, and when they were received, where that can be read.
+    fn next_events(&self) -> rusqlite::Result<Vec<(i64, Option<i64>)>> {
+        self.conn
+            .prepare_cached("SELECT id, received FROM event WHERE id>=?1 ORDER BY id LIMIT ?2")?
+            .query_map([self.prune_from, LOOKED_AT], |row| Ok((row.get(0)?, row.get_ref(1)?.as_i64().ok())))?
+            .collect()
+    }
+
+    fn is_removable(&mut self, event: i64, retention: &Retention, now: Timestamp) -> rusqlite::Result<bool> {
+        let rows = match Row::of_event(&self.conn, event) {
+            // It holds what no version ever wrote: nobody knows what is owed.
+            Err(error) if error.sqlite_error_code().is_none() => {
+                if self.damaged.len() < DAMAGED_MAX && self.damaged.insert(event) {
+                    let id = EventId::from_raw(event);
+                    tracing::error!(%id, %error, "store_delivery_damaged: retention leaves its event alone");
+                }
+                return Ok(false);
+            }
+            rows => rows?,
+        };
         Ok(rows.iter().all(|row| match row.state {
             PENDING | LEASED => false,
             DEAD => retention.dead.is_some_and(|dead| Timestamp::from_millis(row.at).plus(dead) <= now),
@@ -78,16 +105,22 @@ impl Engine {
         for row in Row::of_event(&self.conn, event)? {
             row::remove(&self.conn, &mut self.tally, &row)?;
         }
-        self.conn
+        let kept = self
+            .conn
             .prepare_cached(
                 "INSERT OR IGNORE INTO tombstone(id,key,repeat,digest,forget_at)
                  SELECT id,key,repeat,digest,forget_at FROM event
                  WHERE id=?1 AND (key IS NOT NULL OR repeat IS NOT NULL) AND forget_at>?2",
             )?
-            .execute([event, self.guard.expiry(self.now)])?;
+            .execute([event, self.guard.expiry(self.now)]);
+        match kept {
+            // The row is damaged, and what is left of its key is none.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
+            kept => drop(kept?),
+        }
         let ignored: i64 = self
             .conn
-            .prepare_cached("SELECT coalesce(max(ignored),0) FROM event WHERE id=?1")?
+            .prepare_cached("SELECT count(*) FROM event WHERE id=?1 AND ignored=1")?
             .query_row([event], |row| row.get(0))?;
         for sql in ["DELETE FROM payload WHERE id=?1", "DELETE FROM result WHERE event=?1"] {
             self.conn.prepare_cached(sql)?.execute([event])?;
@@ -112,7 +145,7 @@ impl Engine {
             .prepare_cached(
                 "DELETE FROM tombstone WHERE id IN (SELECT id FROM tombstone WHERE forget_at<=?1 LIMIT ?2)",
             )?
-            .execute(params![now, LOOKED_AT_MAX])?;
+            .execute(params![now, TOMBSTONES_MAX])?;
         self.conn
             .prepare_cached(
                 "DELETE FROM dedupe_run WHERE id IN (SELECT id FROM dedupe_run WHERE forget_at<=?1 LIMIT 8)",

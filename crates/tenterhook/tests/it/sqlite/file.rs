@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenterhook::model::{Accepted, Clock, DeadReason, DeliveryState, Origin, Timestamp, Verdict};
+use tenterhook::model::{Accepted, Clock, DeadReason, DeliveryState, Lease, Origin, Timestamp, Verdict};
 use tenterhook::store::sqlite::{SqliteSettings, SqliteStore};
 use tenterhook::store::{Store, StoreErrorKind};
 use tenterhook::telemetry::metrics::Metrics;
@@ -336,6 +336,41 @@ async fn after_another_boot_a_clock_that_went_back_holds_nothing_up() {
     let left_ms = due_after_a_step("second", -2).await;
     assert!((50_000..=60_050).contains(&left_ms), "{left_ms} ms");
     assert_eq!(due_after_a_step("second", 0).await, 50_000);
+}
+
+#[tokio::test]
+async fn a_kill_spends_no_attempt_of_leases_that_were_only_taken_ahead() {
+    let bench = Bench { begun_max: Some(2), ..Bench::new() };
+    let mut store = bench.open();
+    for key in ["a", "b", "c", "d", "e"] {
+        accept_new(&store, draft(key, "{}", START)).await;
+    }
+    // Attempts in all, and of the budget, when each is leased again. The first kill leaves two that were begun and three
+    // that were taken ahead; the second one five of the same moment, of which nobody knows which were begun.
+    let first = [(1, 1), (1, 1)];
+    let ahead = [(1, 1), (1, 1), (1, 1)];
+    for (now, limit, expected) in [(0, 2, &first[..]), (1, 3, &ahead[..])] {
+        let leases = lease(&store, START.plus(Duration::from_millis(now)), limit).await.leases;
+        assert_eq!(counted(&leases), expected);
+    }
+    for expected in [[(2, 2), (2, 2), (2, 1), (2, 1), (2, 1)], [(3, 3), (3, 3), (3, 2), (3, 2), (3, 2)]] {
+        drop(store);
+        store = bench.open();
+        let leases = lease(&store, START.plus(Duration::from_millis(2)), 10).await.leases;
+        assert_eq!(counted(&leases), expected);
+    }
+    drop(store);
+    store = bench.open();
+    let ledger = store.stats(START).await.expect("stats").ledger;
+    assert_eq!(
+        (ledger.dead, ledger.pending),
+        (2, 3),
+        "the budget of three is spent by those that were begun"
+    );
+}
+
+fn counted(leases: &[Lease]) -> Vec<(u32, u32)> {
+    leases.iter().map(|lease| (lease.message.attempt, lease.attempt_of_budget)).collect()
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use tenterhook::store::{Store, StoreErrorKind};
+use tenterhook::model::{EventId, Verdict};
+use tenterhook::store::{Retention, Store, StoreErrorKind};
 
-use super::{Bench, START, accept_new, draft, try_lease, until};
+use super::{Bench, DAY, START, accept_new, draft, lease, settlement, try_lease, until};
 
 const PAGE: u64 = 4096;
 const EVENTS: usize = 20;
@@ -36,6 +37,50 @@ fn wipe_root_of(database: &Path, name: &str) {
 
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", database.display()))
+}
+
+/// A NULL where no version ever wrote one, in the row of an event.
+fn forget_column(database: &Path, table: &str, column: &str, event: EventId) {
+    let (strict, loose) = (format!("{column} INTEGER NOT NULL"), format!("{column} INTEGER"));
+    let schema = |from: &str, to: &str| {
+        let conn = Connection::open(database).expect("opens");
+        conn.execute_batch("PRAGMA writable_schema=ON").expect("allows it");
+        let sql = "UPDATE sqlite_schema SET sql=replace(sql,?1,?2) WHERE name=?3";
+        assert_eq!(conn.execute(sql, [from, to, table]).expect("rewrites the schema"), 1);
+    };
+    schema(&strict, &loose);
+    let id = if table == "event" { "id" } else { "event" };
+    let changed = Connection::open(database)
+        .and_then(|conn| {
+            conn.execute(&format!("UPDATE {table} SET {column}=NULL WHERE {id}=?1"), [event.raw()])
+        })
+        .expect("damages");
+    assert_eq!(changed, 1);
+    schema(&loose, &strict);
+}
+
+#[tokio::test]
+async fn a_damaged_row_does_not_hold_up_retention() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let mut events = Vec::new();
+    for key in ["a", "b", "c"] {
+        events.push(accept_new(&store, draft(key, "{}", START)).await);
+    }
+    for lease in lease(&store, START, 10).await.leases {
+        store.settle(vec![settlement(&lease, Verdict::Complete, START)]).await.expect("settles");
+    }
+    store.close().await.expect("closes");
+    drop(store);
+    forget_column(&bench.path(), "event", "received", events[0]);
+    forget_column(&bench.path(), "event", "ignored", events[0]);
+    forget_column(&bench.path(), "delivery", "attempts", events[1]);
+    bench.clock.advance(DAY * 2);
+    let store = bench.open();
+    store.confirm_clock().await.expect("confirms");
+    let retention = Retention { events: DAY, dead: None, audit: DAY, rows_max: 100 };
+    let pruned = store.prune(retention, bench.now()).await.expect("prunes");
+    assert_eq!((pruned.events, pruned.more), (2, false), "all but the one whose delivery nobody can read");
 }
 
 #[tokio::test]
