@@ -20,7 +20,7 @@ use tenterhook::model::{
     NewDelivery, OnDead, Outcome, Priority, Reply, Settlement, Submission, Timestamp, Verdict,
 };
 use tenterhook::store::sqlite::{Fault, Faults, SqliteSettings, SqliteStore};
-use tenterhook::store::{Demand, LaneDemand, Leased, Store, StoreError};
+use tenterhook::store::{Demand, LaneDemand, Leased, Pruned, Retention, Store, StoreError};
 use tenterhook::telemetry::metrics::Metrics;
 use tenterhook_verify::{Request, Scheme, Verifier};
 
@@ -216,6 +216,18 @@ pub(crate) async fn accept_new(store: &SqliteStore, draft: Draft) -> EventId {
     match accept(store, draft).await.expect("accepted") {
         Accepted::New { id, .. } => id,
         other => panic!("expected a new event, got {other:?}"),
+    }
+}
+
+/// Prunes until nothing more is to be removed: one slice ends after some milliseconds, whatever it has done by then.
+pub(crate) async fn prune(store: &SqliteStore, retention: Retention, now: Timestamp) -> Pruned {
+    let mut all = Pruned::default();
+    loop {
+        let slice = store.prune(retention, now).await.expect("prunes");
+        all = Pruned { events: all.events + slice.events, keys: all.keys + slice.keys, more: slice.more };
+        if !slice.more {
+            return all;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::row::{self, Row};
 use crate::model::{EventId, Timestamp};
 use crate::store::{Pruned, Retention};
 
-/// A slice ends after so long: whoever wants to store something waits behind it.
+/// A slice ends with the event at which it has taken so long: whoever wants to store something waits behind it.
 const SLICE: Duration = Duration::from_millis(3);
 /// Events looked at together.
 const LOOKED_AT: i64 = 64;
@@ -56,7 +56,7 @@ impl Engine {
                     self.prune_from = 0;
                     return Ok((events, false));
                 }
-                if events == events_max || Instant::now() > ends {
+                if events == events_max {
                     return Ok((events, true));
                 }
                 // Of a damaged row the id is what is left.
@@ -65,6 +65,9 @@ impl Engine {
                     events += 1;
                 }
                 self.prune_from = *id + 1;
+                if Instant::now() > ends {
+                    return Ok((events, true));
+                }
             }
             if (some.len() as i64) < LOOKED_AT {
                 self.prune_from = 0;

@@ -12,7 +12,7 @@ use tenterhook::store::sqlite::{SqliteSettings, SqliteStore};
 use tenterhook::store::{Store, StoreErrorKind};
 use tenterhook::telemetry::metrics::Metrics;
 
-use super::{Bench, DAY, HOUR, MINUTE, START, accept, accept_new, draft, lease, settlement};
+use super::{Bench, DAY, HOUR, MINUTE, START, accept, accept_new, draft, lease, prune, settlement};
 
 #[tokio::test]
 async fn a_second_open_is_refused_and_names_the_pid() {
@@ -179,7 +179,7 @@ async fn a_jump_of_the_clock_between_two_runs_removes_nothing_for_an_hour() {
         drop(store);
         bench.clock.advance(DAY * 30);
         let store = bench.open();
-        assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 0);
+        assert_eq!(prune(&store, retention, bench.now()).await.events, 0);
         let again = accept(&store, draft("a", "{}", bench.now())).await.expect("answers");
         assert!(
             matches!(again, Accepted::Duplicate(_)),
@@ -189,7 +189,7 @@ async fn a_jump_of_the_clock_between_two_runs_removes_nothing_for_an_hour() {
         if confirm {
             store.confirm_clock().await.expect("confirms");
         }
-        assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 1);
+        assert_eq!(prune(&store, retention, bench.now()).await.events, 1);
         assert_eq!(store.event(id).await.expect("reads"), None);
         accept_new(&store, draft("a", "{}", bench.now())).await;
     }
@@ -208,7 +208,7 @@ async fn a_second_start_does_not_end_the_doubt_about_a_clock_that_leapt() {
     for _ in 0..3 {
         let store = bench.open();
         accept_new(&store, draft(&bench.now().rfc3339(), "{}", bench.now())).await;
-        assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 0);
+        assert_eq!(prune(&store, retention, bench.now()).await.events, 0);
         let again = accept(&store, draft("a", "{}", bench.now())).await.expect("answers");
         assert!(matches!(again, Accepted::Duplicate(_)), "forgotten by a doubtful clock: {again:?}");
         drop(store);
@@ -216,7 +216,7 @@ async fn a_second_start_does_not_end_the_doubt_about_a_clock_that_leapt() {
     }
     let store = bench.open();
     bench.clock.advance(HOUR);
-    assert_eq!(store.prune(retention, bench.now()).await.expect("prunes").events, 1, "an hour has passed");
+    assert_eq!(prune(&store, retention, bench.now()).await.events, 1, "an hour has passed");
     accept_new(&store, draft("a", "{}", bench.now())).await;
 }
 
@@ -228,7 +228,7 @@ async fn a_clock_that_was_set_right_is_doubted_when_it_leaps_again() {
     {
         bench.clock.set(*now);
         let store = bench.open();
-        store.prune(retention, bench.now()).await.expect("prunes");
+        prune(&store, retention, bench.now()).await;
         accept_new(&store, draft(&n.to_string(), "{}", bench.now())).await;
         let again = accept(&store, draft("0", "{}", bench.now())).await.expect("answers");
         assert!(matches!(again, Accepted::Duplicate(_)), "start {n}: {again:?}");
