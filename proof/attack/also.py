@@ -85,6 +85,17 @@ def _not_on_the_wire(fired, match):
     return ["there was one"] if any(match.group(1).encode() in e.raw for e in fired.exchanges) else []
 
 
+@rule(r'^answer is "([^"]*)"')
+def _answer_is(fired, match):
+    said = [e.first.body.decode("utf-8", "replace") if e.first else None for e in fired.exchanges]
+    return [f"it is {text!r}" for text in said if text != match.group(1)]
+
+
+@rule(r'^answer holds "([^"]*)"')
+def _answer_holds(fired, match):
+    return ["it does not" for e in fired.exchanges if match.group(1).encode() not in e.raw]
+
+
 @rule(r"Retry-After present")
 def _retry_after(fired, match):
     problems = []

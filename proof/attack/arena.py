@@ -13,7 +13,7 @@ import healthy
 import http1
 
 CONTROL_S = 1.0
-DELIVERY_S = 10.0
+DELIVERY_S = 60.0
 
 
 class Arena:
@@ -35,6 +35,11 @@ class Arena:
         if key not in self._kept or not self._kept[key].alive:
             self._kept[key] = self._make(tls=tls, log_filter=log_filter, log_format="json" if tls else "text")
         return self._kept[key]
+
+    def forget(self, tls):
+        """Makes the next shot begin with another gateway."""
+        for key in [key for key in self._kept if key[0] == tls]:
+            self._kept.pop(key).stop()
 
     @contextlib.contextmanager
     def fresh(self, tls=False, **config):

@@ -21,7 +21,7 @@ ATTEMPT_S = 5.0
 def drive(shot, arena, tls, listener, run):
     """One event for each play, and healthy ones between them."""
     chosen = _plays(shot, arena)
-    with arena.fresh(tls, app="# plays") as gateway:
+    with arena.fresh(tls, app_timeout="3s") as gateway:
         if gateway.is_stand_in:
             raise requests.CannotRun("a stand-in delivers nothing")
         fired = fire.Fired(shot, arena, gateway, listener, plans.Plan([]))

@@ -3,6 +3,7 @@ after, judges the answers, and leaves a `Fired` for the sentences under `also`."
 
 import dataclasses
 import json
+import re
 import threading
 
 import acts
@@ -13,6 +14,9 @@ import http1
 import plan as plans
 import request as requests
 import watch
+
+# Connections of one `concurrent` case, at most.
+CONCURRENT_MAX = 512
 
 
 @dataclasses.dataclass
@@ -111,12 +115,15 @@ def send(step, fired):
 
 
 def _at_once(fired, plan):
-    count = int("".join(c for c in fired.shot.transport_text if c.isdigit()) or 16)
+    match = re.search(r"\d+", fired.shot.transport_text)
+    count = min(int(match.group()) if match else 16, CONCURRENT_MAX)
+    for step in plan.steps[:-1]:
+        fired.sent.append((step, send(step, fired)))
     step, barrier = plan.steps[-1], threading.Barrier(count)
     results = [None] * count
 
     def run(number):
-        barrier.wait(10)
+        barrier.wait(120)
         results[number] = send(step, fired)
     threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
     for thread in threads:
@@ -161,11 +168,12 @@ def accepted(fired):
 
 
 def _is_known(exchange):
-    """Whether a 2xx says that the event was there before."""
+    """Whether a 2xx is not about a new event: it was there before, or a question was answered."""
     try:
-        return json.loads(exchange.first.body).get("status") in ("duplicate", "conflict")
+        said = json.loads(exchange.first.body)
+        return said.get("status") != "accepted" if isinstance(said, dict) else True
     except (ValueError, AttributeError):
-        return False
+        return exchange.status != 202
 
 
 def judge_store(fired):

@@ -47,7 +47,7 @@ class Fixture:
     @property
     def secrets(self):
         """Every text that must never be shown by anything."""
-        texts = [source.secret_text for source in self.sources.values() if source.secret_text]
+        texts = [text for source in self.sources.values() for text in source.environment.values()]
         texts += self.tokens.values()
         # Of a compound secret the part that is secret.
         return [text.removeprefix("whsec_").removeprefix("hook:") for text in texts]
@@ -69,10 +69,11 @@ class Fixture:
         return path
 
     def config(self, directory, handler, tls=False, log_filter="trace", log_format="text", server="", app="",
-               store="sqlite:tenterhook.db", more_sources="", unrouted=(), admin=True, body_timeout="5s"):
+               store="sqlite:tenterhook.db", more_sources="", unrouted=(), admin=True, body_timeout="8s",
+               header_timeout="10s", app_timeout="30s"):
         """The config file of a gateway."""
         command = json.dumps([sys.executable, "-S", os.path.join(HERE, "exec_target.py"), directory])
-        parts = [f'[server]\nlisten = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\nheader_timeout = "8s"\n'
+        parts = [f'[server]\nlisten = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\nheader_timeout = "{header_timeout}"\ncommit_timeout = "30s"\n'
                  f'trusted_proxies = ["127.0.0.2"]\ngrace = "2s"\n{server}\n'
                  f'log = {{ format = "{log_format}", filter = "{log_filter}" }}\n']
         if tls:
@@ -81,7 +82,7 @@ class Fixture:
         for role, kind in [("admin", "operator"), ("operator", "operator"), ("readonly", "viewer")] if admin else []:
             parts.append(f'[[admin_tokens]]\nname = "{role}"\nrole = "{kind}"\ntoken = "env:ADMIN_{role.upper()}"\n')
         parts += [source.toml(body_timeout) for source in self.sources.values()] + [more_sources]
-        parts.append(f'[destinations.app]\ntype = "http"\nurl = "{handler.url("/app")}"\ntimeout = "3s"\n'
+        parts.append(f'[destinations.app]\ntype = "http"\nurl = "{handler.url("/app")}"\ntimeout = "{app_timeout}"\n'
                      f'breaker = {{ failures = 100000 }}\nretry = {{ base = "1s", cap = "{RETRY_CAP_S}s" }}\n{app}\n')
         parts.append(f'[destinations.control]\ntype = "http"\nurl = "{handler.url("/control")}"\n')
         parts.append(f'[destinations.exec]\ntype = "command"\ncommand = {command}\ntimeout = "{EXEC_TIMEOUT_S}s"\n'
@@ -199,7 +200,7 @@ class Gateway:
         if body is not None:
             fields.append(("Content-Type", "application/json"))
         request = http1.request_bytes(method, path, [*fields, ("Connection", "close")], data)
-        return http1.exchange(self.admin, request, timeout=10, extra=0).first
+        return http1.exchange(self.admin, request, timeout=60, extra=0).first
 
     def api_json(self, path):
         """The JSON that a GET answers with."""
@@ -232,7 +233,7 @@ class Gateway:
         response = self.api("GET", f"/api/v1/events/{urllib.parse.quote(event_id)}/body")
         return response.body if response and response.status == 200 else None
 
-    def settled(self, timeout=10.0):
+    def settled(self, timeout=60.0):
         """Waits until nothing is pending or leased; whether that came true."""
         deadline = time.monotonic() + timeout
         while True:

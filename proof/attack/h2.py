@@ -126,7 +126,7 @@ def request_frames(stream, block, body=b"", size=16384):
     return out
 
 
-def exchange(target, request, timeout=20.0):
+def exchange(target, request, timeout=40.0):
     """One request on a connection of its own. A reset of the stream or a GOAWAY counts as closed."""
     started = time.monotonic()
     try:

@@ -105,7 +105,7 @@ def request_bytes(method, path, headers, body=b"", chunked=False, trailers=()):
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def exchange(target, data, timeout=20.0, extra=EXTRA_S, head_only=False, source=None):
+def exchange(target, data, timeout=40.0, extra=EXTRA_S, head_only=False, source=None):
     """Sends bytes and collects what comes back: until the gateway closes, or `extra` seconds after a response, or the
     timeout. A reset after a response does not lose the response."""
     started = time.monotonic()

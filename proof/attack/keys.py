@@ -29,19 +29,21 @@ def pem(label, der):
 
 
 class RsaKey:
-    """A 2048-bit key that `openssl` makes and signs with."""
+    """A 2048-bit key that `openssl` makes and signs with, and a certificate for it."""
 
     def __init__(self, directory):
         self.path = os.path.join(directory, "rsa.pem")
         openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.path)
         self.public_pem = openssl("pkey", "-in", self.path, "-pubout").decode()
+        self.certificate = openssl("req", "-x509", "-key", self.path, "-days", "2", "-subj", "/CN=sns.amazonaws.com",
+                                   "-addext", "subjectAltName=DNS:sns.amazonaws.com").decode()
 
-    def sign(self, message):
-        """PKCS #1 v1.5 with SHA-256."""
+    def sign(self, message, digest="sha256"):
+        """PKCS #1 v1.5."""
         with tempfile.NamedTemporaryFile() as file:
             file.write(message)
             file.flush()
-            return openssl("dgst", "-sha256", "-sign", self.path, file.name)
+            return openssl("dgst", "-" + digest, "-sign", self.path, file.name)
 
 
 def openssl(*arguments):

@@ -15,6 +15,7 @@ import time
 import budget
 import cases
 import gateway
+import handler
 import runner
 import standin
 
@@ -35,7 +36,9 @@ def arguments():
                         help="attack a stand-in that accepts everything: most refusals have to fail")
     parser.add_argument("--json", metavar="FILE", help="write the result there, too")
     parser.add_argument("--jobs", type=int, default=3, help="cases at the same time, where they do not measure anything")
-    parser.add_argument("--full", action="store_true", help="as many requests and seconds as the cases say")
+    parser.add_argument("--full", action="store_true", help="as many requests and seconds as the cases say, however many")
+    parser.add_argument("--quick", action="store_true",
+                        help="without the cases that are a load or measure something; a variant on one listener only")
     parser.add_argument("--verbose", action="store_true", help="say which sentences under `also` nothing checked")
     return parser.parse_args()
 
@@ -69,8 +72,10 @@ class Progress:
             lines = []
             for label, why in result.not_run:
                 lines.append(f"not run: {label}, {why}")
+            for label, listener, problem, seconds in result.again:
+                lines.append(f"again: {label} ({listener}), since the machine stood still for {seconds} s: {problem}")
             for label, listener, problem in result.problems:
-                lines.append(f"FAILED {label} ({listener}): {problem}")
+                lines.append(f"FAILED {label} ({listener}): {problem[:1000]}")
             if self.is_terminal:
                 print(f"\r\x1b[K{self.done}/{self.total} {result.case_id}", end="", file=sys.stderr, flush=True)
                 if lines:
@@ -86,17 +91,17 @@ class Progress:
 
 def run_all(chosen, fixture, options):
     """Every case: first those that only ask, several at a time; then those that measure, one by one."""
-    progress = Progress(len(chosen))
+    progress = Progress(sum(not (options.quick and runner.measures(case)) for case in chosen))
     results = []
     make = standin.maker(fixture) if options.control else None
-    pool = runner.Pool(fixture, options.seed, chosen, make)
+    pool = runner.Pool(fixture, options.seed, chosen, make, options.quick)
     try:
         quick = [case for case in chosen if not runner.measures(case)]
         alone = [case for case in chosen if runner.measures(case)]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as executor:
             for result in executor.map(lambda case: pool.run(case, progress), quick):
                 results.append(result)
-        for case in alone:
+        for case in alone if not options.quick else []:
             results.append(pool.run(case, progress))
     finally:
         pool.close()
@@ -115,7 +120,7 @@ def main():
     if not chosen:
         print("error: no case fits", file=sys.stderr)
         return 2
-    budget.is_full = options.full
+    budget.is_full, budget.is_quick = options.full, options.quick
     # Whoever ends a run ends its gateways, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
@@ -123,12 +128,27 @@ def main():
     kept = True
     try:
         fixture = gateway.Fixture(options.binary, options.seed, os.path.join(directory, "run"))
+        if not options.control and (why := does_not_start(fixture)):
+            print(f"error: the gateway does not start with the sources of the fixture: {why}", file=sys.stderr)
+            return 2
         results = run_all(chosen, fixture, options)
         kept = any(result.problems for result in results) and not options.control
     finally:
         if not kept:
             shutil.rmtree(directory, ignore_errors=True)
     return report(results, options, time.monotonic() - started, directory if kept else None)
+
+
+def does_not_start(fixture):
+    """Why the gateway does not start with what all cases need; `None` if it does."""
+    listener = handler.Handler()
+    try:
+        gateway.Gateway(fixture, listener).stop()
+    except gateway.StartFailed as why:
+        return str(why)
+    finally:
+        listener.close()
+    return None
 
 
 def fast_directory():
@@ -166,6 +186,8 @@ def report(results, options, seconds, directory):
             "slowest": {result.case_id: round(result.seconds, 1)
                         for result in sorted(results, key=lambda result: -result.seconds)[:12]},
             "shortened": budget.shortened,
+            "again": [{"id": label, "listener": listener, "problem": problem, "stood_still_s": seconds}
+                      for result in results for label, listener, problem, seconds in result.again],
             "unchecked": [{"id": case_id, "also": sentence} for case_id, sentence in unchecked],
         }
         if options.control:
@@ -186,7 +208,12 @@ def report(results, options, seconds, directory):
     if options.control:
         print(f"control: {caught} of {len(refusals)} refusals were found missing: "
               + ("caught" if is_caught else "NOT CAUGHT"))
+    if options.quick:
+        print("quick: without loads and measurements")
     print(f"{len(passed)} passed, {len(failed)} failed")
+    if not any(result.ran for result in results):
+        print("error: nothing was run", file=sys.stderr)
+        return 2
     if options.control:
         return 0 if is_caught else 1
     return 1 if failed else 0

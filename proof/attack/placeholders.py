@@ -7,6 +7,8 @@
     {{ts}} {{ts+301}}       seconds; {{tsms}} milliseconds; {{rfc3339}}
     {{uuid}}                the same within one request
     {{token:R}} |first=N    of an admin role or a source
+    {{jwt:WORDS}}           a token of the addressed source, as `tokens.py` understands the words
+    {{rsa_sig:attacker}}    over what the addressed source signs, with a key that is none of its
     {{canary_port}} {{canary_file}} {{canary_secret_N}} {{event}} {{dest}} {{admin}}
 """
 
@@ -29,6 +31,7 @@ class Values:
     signature: object  # Sig -> text
     hmac: object  # (key text, encoding) -> text
     rsa: object = None  # (whose) -> text
+    jwt: object = None  # (words) -> text
 
 
 @dataclasses.dataclass
@@ -107,6 +110,8 @@ def _value(inside, values, before):
         return values.hmac(rest[4:], "base64" if kind == "hmac_b64" else "hex")
     if kind == "rsa_sig" and values.rsa:
         return values.rsa(rest)
+    if kind == "jwt" and values.jwt:
+        return values.jwt(rest)
     return None
 
 

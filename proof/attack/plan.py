@@ -2,6 +2,7 @@
 acts on the gateway between them. Goes by the words of a case, never by its id."""
 
 import dataclasses
+import datetime
 import json
 import re
 import time
@@ -11,6 +12,8 @@ import corpus
 import gateway as gateways
 import http1
 import mutations
+import notices
+import placeholders
 import request as requests
 
 
@@ -168,7 +171,19 @@ def _one(shot, context):
     return Plan([*prelude, Send(_build(shot, context))])
 
 
-_single = (_long_header, _addresses, _two_timestamps, _described_body, _sized, _one)
+def _message(shot, context):
+    """A message whose signature stands inside, as words describe it."""
+    builder = requests.Builder(shot, context)
+    source = context.fixture.sources.get(builder.source() or "")
+    if source is None or not source.scheme.seals_body or not re.search(r"\bsign", shot.generator):
+        return None
+    now = datetime.datetime.fromtimestamp(builder.now, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    words = placeholders.expand(f"{shot.generator}; {shot.said}", builder.values(), strict=False)
+    document, whose = notices.described(words, now, builder.uuid)
+    return Plan([Send(_build(other(shot, said=""), context, body=source.scheme.sealed(document, whose)))])
+
+
+_single = (_message, _long_header, _addresses, _two_timestamps, _described_body, _sized, _one)
 
 
 # Sequences.
@@ -182,7 +197,7 @@ def _signed(shot, context, body, now=None, event_id=None):
     source = context.fixture.sources[name]
     if any("{{sig:" in value for _, value in shot.headers):
         return _build(shot, context, body=body)
-    headers = source.signed(body, event_id or own.uuid, own.now)
+    headers, body = source.genuine(body, event_id or own.uuid, own.now)
     return _build(other(shot, headers=headers, generator=""), context, body=body)
 
 
@@ -304,5 +319,5 @@ _sequence = (_full_store, _restart, _forged_then_genuine, _eviction, _distinct_i
 def genuine(context, source, body, event_id, ts, content_type="application/json"):
     """The bytes of a genuine request, for floods and load."""
     found = context.fixture.sources[source]
-    headers = found.signed(body, event_id, ts, content_type)
+    headers, body = found.genuine(body, event_id, ts, content_type)
     return http1.request_bytes("POST", found.path, headers, body)

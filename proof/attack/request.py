@@ -8,12 +8,13 @@ import time
 import urllib.parse
 import uuid
 
-import cases
 import http1
 import mutations
+import named
 import placeholders
 import signer
 import sources
+import tokens
 
 
 class CannotRun(Exception):
@@ -62,7 +63,7 @@ class Builder:
         self.shot, self.context, self.fixture = shot, context, context.fixture
         self.now = context.now or _now(shot)
         self.uuid = context.uuid or new_uuid(context.random)
-        self.signed_body = b""
+        self.signed_body, self.method, self.secret = b"", "POST", None
         self.headers, self.path, self.ts = [], "", None
         self.path = self._lenient(shot.path)
         if "ts" in shot.overrides:
@@ -72,22 +73,42 @@ class Builder:
         """See `build`."""
         shot = self.shot
         self.path = self._lenient(shot.path if path is None else path)
+        self.method = shot.method or "POST"
         source = self.source()
         raw = shot.raw if raw is None else raw
         if raw is not None:
             return self._raw(raw, source)
         self.signed_body, sent = self._bodies(body)
         fields = list(shot.headers if headers is None else headers)
-        if shot.is_only_words and sent == self.signed_body:
-            fields = self._as_named(fields)
-        fields = self._with_timestamp(fields, source)
+        if shot.is_only_words and sent == self.signed_body and body is None:
+            change = named.change(shot, self.path, fields, sent, self._token)
+            if change is None:
+                raise CannotRun(f"the name of the variant says a change that is not known here: {shot.name!r}")
+            fields, self.method = change.headers, change.method or self.method
+            self.path = self._lenient(change.path)
+            self.secret = change.secret
+            if change.body is not None:
+                self.signed_body = sent = change.body
+            source = self.source()
+        fields = self._with_timestamp(self._as_the_source_has_it(fields, source), source)
         self.headers = [(name, value if _is_signed(value) else self._plain(value)) for name, value in fields]
         self.headers = [(name, self._plain(value)) for name, value in self.headers]
         self.path = self._plain(self.path)
-        method = shot.method or "POST"
-        data = http1.request_bytes(method, self.path, self.headers, sent, trailers=self._trailers())
-        return Request(method, self.path, self.headers, sent, data, source, self._expected(source),
+        if b"{{sig:" in sent:
+            # A signature that stands inside what it signs.
+            self.signed_body = sent = self._expanded(sent, self.values())
+        data = http1.request_bytes(self.method, self.path, self.headers, sent, trailers=self._trailers())
+        return Request(self.method, self.path, self.headers, sent, data, source, self._expected(source),
                        self._is_admin())
+
+    def _as_the_source_has_it(self, fields, source):
+        """A token goes where its source looks for it, in whichever header a case has it."""
+        scheme = self.fixture.sources[source].scheme if source else None
+        if scheme is None or not scheme.is_token:
+            return fields
+        return [(scheme.header, scheme.prefix + value[value.index("{{jwt:"):])
+                if name.lower() == "authorization" and re.match(r"(Bearer |JWT )?\{\{jwt:", value)
+                and scheme.header != "Authorization" else (name, value) for name, value in fields]
 
     def _raw(self, raw, source):
         shot = self.shot
@@ -102,7 +123,7 @@ class Builder:
                         for k, _, v in (field.partition(b":") for field in fields)]
         target = line.split(b" ")[1].decode("latin-1") if line.count(b" ") else ""
         self.path = self.path or target
-        text = placeholders.expand(raw.decode("latin-1"), self._values(), strict=False)
+        text = placeholders.expand(raw.decode("latin-1"), self.values(), strict=False)
         return Request(line.split(b" ")[0].decode("latin-1"), target, self.headers, body, text.encode("latin-1"),
                        sources.named_in(target) or source, None, self._is_admin())
 
@@ -131,9 +152,14 @@ class Builder:
     def _expanded_body(self):
         if self.shot.body is None:
             return b""
+        # What is signed inside the body comes last, when the rest of it stands.
+        values = self.values()
+        values.signature = lambda sig: None
+        return self._expanded(self.shot.body, values)
+
+    def _expanded(self, body, values):
         # Byte for byte: latin-1 maps each byte to one character and back.
-        text = placeholders.expand(self.shot.body.decode("latin-1"), self._values(), strict=False)
-        return text.encode("latin-1")
+        return placeholders.expand(body.decode("latin-1"), values, strict=False).encode("latin-1")
 
     def _with_timestamp(self, fields, source):
         if self.ts is None or source is None:
@@ -145,40 +171,37 @@ class Builder:
         out = [(key, self.ts if key.lower() == name.lower() else value) for key, value in fields]
         return out if present else [*out, (name, self.ts)]
 
-    def _as_named(self, fields):
-        """What the name of a variant says: `Content-Type: text/html`."""
-        match = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]*): (.*)", self.shot.name, re.DOTALL)
-        if match is None:
-            raise CannotRun(f"the name of the variant says a change that is not known here: {self.shot.name!r}")
-        return cases.set_header(fields, match.group(1), match.group(2))
-
     def _trailers(self):
         match = re.search(r'last chunk followed by "(.+)"', self.shot.generator)
         return [self._plain(match.group(1))] if match else []
 
     def _plain(self, text):
         try:
-            return placeholders.expand(text, self._values())
+            return placeholders.expand(text, self.values())
         except placeholders.Unknown as unknown:
             raise CannotRun(f"placeholder {unknown} is not known here") from unknown
 
     def _lenient(self, text):
-        values = self._values()
-        values.signature = lambda sig: None
+        values = self.values()
+        values.signature = values.jwt = lambda _: None
         return placeholders.expand(text, values, strict=False)
 
-    def _values(self):
+    def values(self):
+        """What placeholders stand for here."""
         secrets = {f"canary_secret_{number}": secret for number, secret in enumerate(self.fixture.secrets, 1)}
         plain = {"canary_port": str(self.context.canary_port), "canary_file": self.context.canary_file,
                  "admin": "/api/v1", "dest": "app", **secrets}
         if self.context.event:
             plain["event"] = self.context.event
-        return placeholders.Values(self.now, self.uuid, plain, self._token, self._signature, self._hmac, self._rsa)
+        return placeholders.Values(self.now, self.uuid, plain, self._token, self._signature, self._hmac, self._rsa,
+                                   self._jwt)
 
     def _token(self, name):
         if name in self.fixture.tokens:
             return self.fixture.tokens[name]
         source = self.fixture.sources.get(name)
+        if source and source.more_environment:
+            return next(iter(source.more_environment.values()))
         return source.secret_text if source else None
 
     def _signing(self, scheme, body, before, ts=None, **given):
@@ -196,10 +219,10 @@ class Builder:
         fixture = self.fixture
         known = fixture.sources.get(sig.source)
         if known is None:
-            raise CannotRun(sources.OF_LATER_WORK.get(sig.source) or f"there is no source `{sig.source}` here")
+            raise CannotRun(f"there is no source `{sig.source}` here")
         secret, source = sig.secret, known
-        if "secret" in self.shot.overrides:
-            secret = self.shot.overrides["secret"]
+        if "secret" in self.shot.overrides or self.secret is not None:
+            secret = self.shot.overrides.get("secret", self.secret)
         if not sig.own_form:
             secret = known.secret_text if secret is None else secret
             source = fixture.sources.get(self.source() or "", known)
@@ -233,8 +256,21 @@ class Builder:
         return signer.encode(mac, encoding)
 
     def _rsa(self, whose):
-        key = {"attacker": self.fixture.ring.attacker, "rsa": self.fixture.ring.rsa}.get(whose)
-        return signer.encode(key.sign(self.signed_body), "base64") if key else None
+        key = {"attacker": self.fixture.ring.attacker}.get(whose, self.fixture.ring.rsa if whose in
+                                                           self.fixture.sources else None)
+        source = self.fixture.sources.get(self.source() or "")
+        content = source.scheme.content(self._signing(source.scheme, self.signed_body, "")) if source else self.signed_body
+        return signer.encode(key.sign(content), "base64") if key else None
+
+    def _jwt(self, words):
+        source = self.fixture.sources.get(self.source() or "")
+        if source is None or not source.scheme.is_token:
+            raise CannotRun(f"a token for {self.path}, whose source takes none")
+        signing = self._signing(source.scheme, self.signed_body, "", secret=self.shot.overrides.get("secret", self.secret))
+        try:
+            return source.scheme.token(words, signing, source.key, self.now)
+        except tokens.NotUnderstood as unknown:
+            raise CannotRun(f"a token that is not known here: {unknown}") from unknown
 
     def _expected(self, source):
         if source is None:
@@ -252,7 +288,7 @@ def _decoded(text):
 
 
 def _is_signed(value):
-    return "{{sig:" in value or "{{hmac_" in value or "{{rsa_sig" in value
+    return any(start in value for start in ("{{sig:", "{{hmac_", "{{rsa_sig", "{{jwt:"))
 
 
 def _now(shot):

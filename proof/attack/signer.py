@@ -37,10 +37,16 @@ class Scheme:
     header = "X-Sig"
     timestamp_header = None
     id_header = None
+    is_token = False  # whether the header is a token with claims
+    seals_body = False  # whether the signature stands inside the body
 
     def content(self, signing):
         """The signed bytes."""
         return signing.body
+
+    def stamp(self, ts):
+        """A time as the sender writes it."""
+        return str(ts)
 
     def signature(self, signing, key):
         """The signature in its encoding, without what stands around it."""

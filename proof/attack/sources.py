@@ -9,16 +9,6 @@ import curves
 import keys
 import signer
 
-# Sources that files of cases may name and that this gateway cannot have yet.
-OF_LATER_WORK = {
-    "zoom": "a provider that is not in the catalog (URL validation handshake)",
-    "twitter": "a provider that is not in the catalog (CRC handshake)",
-    "meta": "a provider that is not in the catalog (hub.challenge handshake)",
-    "sns": "a provider that is not in the catalog (fetched certificates)",
-    "paypal": "a provider that is not in the catalog (fetched certificates)",
-    "jwt": "a provider that is not in the catalog (signed tokens with a body hash)",
-}
-
 # The source whose secret is not set: the gateway must refuse to start with it, so that it is tried on its own.
 UNRESOLVED = "nosecret"
 
@@ -34,6 +24,7 @@ class Source:
     key: str | bytes | None = None
     secret_text: str | None = None  # as configured, to be found nowhere else
     headers: object = None  # (id, ts) -> the sender's other headers
+    more_environment: dict = dataclasses.field(default_factory=dict)  # further secrets, by variable
 
     @property
     def path(self):
@@ -43,7 +34,8 @@ class Source:
     @property
     def environment(self):
         """The variables that its references name."""
-        return {} if self.secret_text is None else {variable(self.name): self.secret_text}
+        own = {} if self.secret_text is None else {variable(self.name): self.secret_text}
+        return own | self.more_environment
 
     def toml(self, body_timeout):
         """Its section."""
@@ -57,9 +49,15 @@ class Source:
             headers += self.headers(event_id, str(ts))
         signing = signer.Signing(headers, body, url or self.path, str(ts))
         if self.scheme.timestamp_header:
-            headers.append((self.scheme.timestamp_header, str(ts)))
+            headers.append((self.scheme.timestamp_header, self.scheme.stamp(ts)))
         headers.append((self.scheme.header, self.scheme.value(signing, self.key)))
         return headers
+
+    def genuine(self, body, event_id, ts, content_type="application/json"):
+        """Headers and body of a genuine request: the body is another one where the signature stands inside."""
+        if self.scheme.seals_body:
+            return [("Content-Type", "text/plain")], self.scheme.enclosed(body, event_id, int(ts))
+        return self.signed(body, event_id, ts, content_type), body
 
 
 def variable(name):
@@ -69,8 +67,9 @@ def variable(name):
 
 def build(ring):
     """Every source, by name, with the secrets of this run."""
-    found = {source.name: source for source in [*_catalog(ring), *_custom(ring), *_fixture(ring)]}
-    return found
+    import providers  # Which builds on what is here.
+    return {source.name: source
+            for source in [*_catalog(ring), *_custom(ring), *_fixture(ring), *providers.build(ring)]}
 
 
 def _catalog(ring):

@@ -1,6 +1,9 @@
 """Tests of what the rest relies on: signatures against published vectors, placeholders, HPACK, raw requests."""
 
 import base64
+import hashlib
+import hmac
+import json
 import unittest
 
 import cases
@@ -8,9 +11,12 @@ import curves
 import hpack
 import http1
 import mutations
+import named
+import notices
 import placeholders
 import plays
 import signer
+import tokens
 
 
 class Signatures(unittest.TestCase):
@@ -60,6 +66,104 @@ class Signatures(unittest.TestCase):
         signing = signer.Signing([("Content-Type", "application/x-www-form-urlencoded")], body, "/x?foo=1&bar=2", "")
         scheme = signer.Hmac(alg="sha1", encoding="base64", content=content)
         self.assertEqual(scheme.value(signing, "12345"), "RSOYDt4T1cUTdK1PDd93/VVr8B8=")
+
+
+class Tokens(unittest.TestCase):
+    """What a token is in the end, when words say what is different about it."""
+
+    def setUp(self):
+        self.scheme = tokens.Jwt("Authorization", "Bearer ", "HS256", lambda s, now: {
+            "exp": now + 60, "hash": hashlib.sha256(s.body).hexdigest()}, None, "hash", "PEM", {"kty": "EC"},
+            {"ES256": lambda m: b"stolen", "RS256": lambda m: b"stolen"})
+        self.signing = signer.Signing([], b"body", "/", "1700000000")
+
+    def _token(self, words):
+        return self.scheme.token(words, self.signing, "secret").split(".")
+
+    def _read(self, segment):
+        return json.loads(base64.urlsafe_b64decode(segment + "=="))
+
+    def test_genuine(self):
+        # RFC 7515, appendix A.1: the MAC over the two segments as they are written.
+        head, claims, signature = self._token("valid")
+        mac = hmac.new(b"secret", f"{head}.{claims}".encode(), "sha256").digest()
+        self.assertEqual(base64.urlsafe_b64decode(signature + "=="), mac)
+        self.assertEqual(self._read(claims), {"exp": 1700000060, "hash": hashlib.sha256(b"body").hexdigest()})
+
+    def test_changed(self):
+        head, _, signature = self._token("alg=nOnE")
+        self.assertEqual((self._read(head)["alg"], signature), ("nOnE", ""))
+        self.assertEqual(len(self._token("alg=none; two segments only")), 2)
+        head, claims, signature = self._token("alg=HS256 keyed with the RSA public PEM")
+        mac = hmac.new(b"PEM", f"{head}.{claims}".encode(), "sha256").digest()
+        self.assertEqual(base64.urlsafe_b64decode(signature + "=="), mac)
+        self.assertEqual(base64.urlsafe_b64decode(self._token("alg=ES256 r=s=0")[2] + "=="), bytes(64))
+        head, _, signature = self._token("jku=http://127.0.0.1:9/a,b")
+        self.assertEqual(self._read(head)["jku"], "http://127.0.0.1:9/a,b")
+        self.assertEqual(base64.urlsafe_b64decode(signature), b"stolen")
+        self.assertEqual(self._read(self._token("kid=../../dev/null + HS256 empty key")[0])["kid"], "../../dev/null")
+        self.assertEqual(self._read(self._token("kid=|touch x")[0])["kid"], "|touch x")
+        self.assertNotEqual(self._read(self._token("valid, body_hash_of=other body")[1])["hash"],
+                            self._read(self._token("valid")[1])["hash"])
+        self.assertEqual(self._read(self._token("exp=-60; aud=x")[1])["exp"], 1699999940)
+        self.assertNotIn("exp", self._read(self._token("no exp")[1]))
+
+    def test_unknown_words_are_no_genuine_token(self):
+        for words in ("something else", "valid, but strange", "no jti"):
+            with self.assertRaises(tokens.NotUnderstood):
+                self._token(words)
+
+    def test_fixed_length_ecdsa(self):
+        # RFC 6979, appendix A.2.5, as RFC 7518, section 3.4 writes it.
+        secret = bytes.fromhex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721")
+        self.assertEqual(tokens.p256_fixed(secret)(b"sample").hex(),
+                         "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+                         "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8")
+
+
+class Notices(unittest.TestCase):
+    """Messages as words describe them."""
+
+    def test_described(self):
+        document, whose = notices.described("sign with allowed cert but TopicArn arn:aws:sns:x:9:evil; by the attacker",
+                                            "now", "id")
+        self.assertEqual((document["TopicArn"], document["Type"], whose), ("arn:aws:sns:x:9:evil", "Notification", "attacker"))
+        document, _ = notices.described("sign; SubscribeURL=http://127.0.0.1:9/", "now", "id")
+        self.assertEqual((document["SubscribeURL"], document["Type"]), ("http://127.0.0.1:9/", "SubscriptionConfirmation"))
+        document, _ = notices.described("sign; https://sns.evil.test/x.pem", "now", "id")
+        self.assertEqual(document["SigningCertURL"], "https://sns.evil.test/x.pem")
+
+    def test_what_is_signed(self):
+        # The order of the documentation, with a subject and without.
+        sns = notices.Sns(None, None)
+        body = json.dumps({"Type": "Notification", "MessageId": "i", "TopicArn": "t", "Subject": "s", "Message": "m",
+                           "Timestamp": "n", "Signature": "x"}).encode()
+        self.assertEqual(sns.content(signer.Signing([], body, "", "")),
+                         b"Message\nm\nMessageId\ni\nSubject\ns\nTimestamp\nn\nTopicArn\nt\nType\nNotification\n")
+        paypal = notices.PayPal(None, None)
+        headers = [("PAYPAL-TRANSMISSION-ID", "i"), ("PAYPAL-TRANSMISSION-TIME", "t")]
+        self.assertEqual(paypal.content(signer.Signing(headers, b"123456789", "", "")),
+                         f"i|t|{notices.WEBHOOK_ID}|3421780262".encode())
+
+
+class Named(unittest.TestCase):
+    """Variants that are nothing but a name."""
+
+    def _change(self, name, path="/webhooks/gh", headers=(), body=b"{}"):
+        shot = cases.shots({"id": "X", "variants": [{"name": name}]})[1]
+        return named.change(shot, path, list(headers), body, lambda source: "right")
+
+    def test_known(self):
+        self.assertEqual(self._change("Content-Type: text/html").headers, [("Content-Type", "text/html")])
+        self.assertEqual(self._change("PUT").method, "PUT")
+        self.assertEqual(self._change("/x/../y").path, "/x/../y")
+        path = "/webhooks/meta?hub.verify_token=wrong&hub.challenge=1"
+        self.assertIn("verify_token=right&hub.challenge=%3Cscript", self._change("right token + <script>", path).path)
+        self.assertTrue(self._change("empty verify_token while unset in config", path).path.startswith("/webhooks/metaunset?"))
+        self.assertEqual(self._change("nOnE", headers=[("A", "Bearer {{jwt:alg=none}}")]).headers, [("A", "Bearer {{jwt:nOnE}}")])
+
+    def test_unknown(self):
+        self.assertIsNone(self._change("something that nobody knows"))
 
 
 class Placeholders(unittest.TestCase):
@@ -166,6 +270,20 @@ class Format(unittest.TestCase):
         self.assertEqual(base.headers, [("A", "1"), ("B", "2"), ("a", "3")])
         self.assertEqual(variant.headers, [("A", "9"), ("B", "2"), ("D", "4")])
         self.assertEqual((variant.expect_status, variant.body, variant.label), ([400], b"x", "X-1/v"))
+
+
+    def test_what_is_written_otherwise(self):
+        shot = cases.shots({"id": "X", "headers": {"A": "1", "B": ["2", "3"]}, "expect_status": [401, "2xx"], "body": {"a": 1},
+                            "also": "process alive", "variants": ["HEAD"], "transport": "concurrent:50", "severity": "high"})
+        self.assertEqual(shot[0].headers, [("A", "1"), ("B", "2"), ("B", "3")])
+        self.assertEqual((len(shot[0].expect_status), shot[0].body, shot[0].also), (101, b'{"a": 1}', ["process alive"]))
+        self.assertEqual((shot[0].transport, shot[1].said, shot[0].unknown), ("concurrent", "HEAD", frozenset()))
+        shot = cases.shots({"id": "X", "expect_status": 401, "variants": [{"name": "v", "cipher": "NULL"}]})
+        self.assertEqual((shot[0].expect_status, shot[1].unknown), ([401], {"cipher"}))
+        for wrong in ({"headers": [["A"]]}, {"headers": [["A", 1]]}, {"expect_status": ["many"]}, {"body_b64": "%"},
+                      {"variants": [7]}):
+            with self.assertRaises(cases.BadCase):
+                cases.shots({"id": "X", **wrong})
 
 
 if __name__ == "__main__":
