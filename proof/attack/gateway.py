@@ -34,8 +34,8 @@ class StartFailed(Exception):
 class Fixture:
     """What all gateways of a run share: binary, keys, sources, certificate."""
 
-    def __init__(self, binary, seed, directory):
-        self.binary, self.seed, self.directory = binary, seed, directory
+    def __init__(self, binary, seed, directory, is_open=False):
+        self.binary, self.seed, self.directory, self.is_open = binary, seed, directory, is_open
         os.makedirs(directory, exist_ok=True)
         self.ring = keys.KeyRing(seed, directory)
         self.sources = sources.build(self.ring)
@@ -69,19 +69,21 @@ class Fixture:
         return path
 
     def config(self, directory, handler, tls=False, log_filter="trace", log_format="text", server="", app="",
-               store="sqlite:tenterhook.db", more_sources="", unrouted=(), admin=True, body_timeout="8s",
-               header_timeout="10s", app_timeout="30s"):
+               store="sqlite:tenterhook.db", more_sources="", unrouted=(), admin=True, body_timeout="5s",
+               header_timeout="8s", app_timeout="30s"):
         """The config file of a gateway."""
         command = json.dumps([sys.executable, "-S", os.path.join(HERE, "exec_target.py"), directory])
-        parts = [f'[server]\nlisten = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\nheader_timeout = "{header_timeout}"\ncommit_timeout = "30s"\n'
-                 f'trusted_proxies = ["127.0.0.2"]\ngrace = "2s"\n{server}\n'
+        parts = [f'[server]\nlisten = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\ncommit_timeout = "30s"\n'
+                 f'header_timeout = "{header_timeout}"\ntrusted_proxies = ["127.0.0.2"]\ngrace = "2s"\n{server}\n'
                  f'log = {{ format = "{log_format}", filter = "{log_filter}" }}\n']
         if tls:
             parts.append(f'[server.tls]\ncertificate_file = "{self.cert}"\nkey_file = "{self.key}"\n')
         parts.append(f'[store]\nurl = "{store}"\n')
         for role, kind in [("admin", "operator"), ("operator", "operator"), ("readonly", "viewer")] if admin else []:
             parts.append(f'[[admin_tokens]]\nname = "{role}"\nrole = "{kind}"\ntoken = "env:ADMIN_{role.upper()}"\n')
-        parts += [source.toml(body_timeout) for source in self.sources.values()] + [more_sources]
+        # The control: nobody is asked for a signature.
+        parts += [source.unsigned() if self.is_open and source.name != "ctl" else source.toml(body_timeout)
+                  for source in self.sources.values()] + [more_sources]
         parts.append(f'[destinations.app]\ntype = "http"\nurl = "{handler.url("/app")}"\ntimeout = "{app_timeout}"\n'
                      f'breaker = {{ failures = 100000 }}\nretry = {{ base = "1s", cap = "{RETRY_CAP_S}s" }}\n{app}\n')
         parts.append(f'[destinations.control]\ntype = "http"\nurl = "{handler.url("/control")}"\n')

@@ -34,6 +34,7 @@ class Result:
     """What became of a case."""
     case_id: str
     is_refusal: bool
+    is_of_signature: bool = False  # a refusal for want of a good one, of a request that is well otherwise
     ran: bool = False
     shots: int = 0
     problems: list = dataclasses.field(default_factory=list)  # (label, listener, problem)
@@ -99,6 +100,8 @@ class Run:
             return
         self.shots = shots + [extra for shot in shots for extra in _against(shot)]
         base = shots[0]
+        self.result.is_of_signature = base.transport == "http1" and not is_admin(base) and {401} <= set(
+            base.expect_status) <= {400, 401, 403, 503} and sources.named_in(base.path) in arena.fixture.sources
         self.result.is_refusal = bool(
             base.expect_no_event and base.expect_status and all(s == 0 or s >= 400 for s in base.expect_status))
 
