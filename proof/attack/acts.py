@@ -13,6 +13,8 @@ import plan as plans
 import request as requests
 
 SMALL_DISK_BYTES = 24 << 20
+# So many in a row, and the disk is full for good.
+REFUSALS_MIN = 10
 
 
 def perform(act, gateway, context):
@@ -146,19 +148,24 @@ def _fill(gateway, context, _):
 
 
 def _use_up(gateway, context, source):
-    """Genuine events until the store refuses one: it may have room of its own on a full disk, and use it rightly."""
-    accepted, sizes = 0, [30_000, 10]
-    for number in range(1000):
-        body = b'{"type":"filler","filler":"%s"}' % context.random.randbytes(sizes[0]).hex().encode()
+    """Genuine events until the store goes on refusing them: it may have room of its own on a full disk, and use it rightly;
+    and what it gives back when it tidies up is taken at once."""
+    accepted, size, refused = 0, 30_000, 0
+    for number in range(3000):
+        body = b'{"type":"filler","filler":"%s"}' % context.random.randbytes(size).hex().encode()
         data = plans.genuine(context, source, body, f"filler-{number}-{context.random.getrandbits(40)}", int(time.time()))
         status = http1.exchange(gateway.target, data, extra=0).status
-        if status == 503 and not sizes[1:]:
-            return accepted, []
-        if status == 503:
-            sizes.pop(0)  # What has no room for a long one may have it for a short one.
-        elif status != 202:
+        if status not in (202, 503):
             return accepted, [f"on a full disk a genuine request was answered {status}"]
         accepted += status == 202
+        refused = refused + 1 if status == 503 else 0
+        if refused and size > 10:
+            size, refused = 10, 0  # What has no room for a long one may have it for a short one.
+        elif refused > REFUSALS_MIN:
+            return accepted, []
+        elif refused:
+            time.sleep(0.1)
+            _fill(gateway, context, None)
     return accepted, ["the store went on accepting although the disk is full"]
 
 

@@ -4,6 +4,7 @@ fits is reported as not checked, never as passed."""
 import json
 import re
 import statistics
+import urllib.parse
 
 import fire
 import gateway as gateways
@@ -37,7 +38,7 @@ def check(fired):
 
 @rule(r'process alive|panicked|never 5xx|canary (listener )?sees 0|canary file absent|^2xx <=> event stored'
       r'|delivered bytes (are )?(sha256-)?identical|^run against source|refusal to start|^no collision with'
-      r'|^genuine request|dedupe table row count')
+      r'|^genuine request|dedupe table row count|(canary_secret\S*|secrets?) absent from (the )?logs?')
 def _always(fired, match):
     """Looked at after every shot, or part of what the plan does."""
     return []
@@ -83,6 +84,23 @@ def _no_continue(fired, match):
 @rule(r'no "([^"]+)" (on the wire|in the (response|answer))')
 def _not_on_the_wire(fired, match):
     return ["there was one"] if any(match.group(1).encode() in e.raw for e in fired.exchanges) else []
+
+
+@rule(r"exactly one (\d{3})\b")
+def _one_of_them(fired, match):
+    found = sum(exchange.status == int(match.group(1)) for exchange in fired.exchanges)
+    return [] if found == 1 else [f"there were {found}"]
+
+
+@rule(r"(response|answer|body) (does not|never) (contains?|echo(es)?|reflects?) (the |a )?(challenge|token)")
+def _no_echo(fired, match):
+    problems = []
+    for step, exchange in fired.sent:
+        asked = re.findall(rb'"(?:challenge|plainToken|verification_token)"\s*:\s*"([^"]+)"', step.request.body)
+        query = urllib.parse.urlsplit(step.request.path).query
+        asked += [value.encode() for name, value in urllib.parse.parse_qsl(query) if re.search(r"challenge|crc_token", name)]
+        problems += ["it does" for text in asked if exchange.first and text in exchange.first.body]
+    return problems
 
 
 @rule(r'^answer is "([^"]*)"')

@@ -22,6 +22,7 @@ import standin
 HERE = os.path.dirname(os.path.abspath(__file__))
 OWN_CASES = os.path.join(HERE, "cases.json")
 MORE_CASES = "TENTERHOOK_ATTACK_CASES"
+PROGRESS_S = 30
 
 
 def arguments():
@@ -60,10 +61,11 @@ def read(given, patterns):
 
 
 class Progress:
-    """One line that changes, on a terminal; else a line for each case that does not pass."""
+    """One line that changes, on a terminal; else a line for each case that does not pass, and one now and then."""
 
     def __init__(self, total):
         self.total, self.done, self.lock = total, 0, threading.Lock()
+        self.said = time.monotonic()
         self.is_terminal = sys.stderr.isatty()
 
     def finished(self, result):
@@ -81,6 +83,9 @@ class Progress:
                 print(f"\r\x1b[K{self.done}/{self.total} {result.case_id}", end="", file=sys.stderr, flush=True)
                 if lines:
                     print("\r\x1b[K", end="", file=sys.stderr)
+            elif time.monotonic() - self.said > PROGRESS_S:
+                self.said = time.monotonic()
+                print(f"{self.done} of {self.total} cases", file=sys.stderr, flush=True)
             for line in lines:
                 print(line, flush=True)
 

@@ -121,12 +121,12 @@ def _member(name, change, body, token):
         return None
     if not isinstance(document, dict) or "SigningCertURL" not in document:
         return None
-    if match := re.fullmatch(r"(\w+)\s*[=:]\s*(.*)", name):
+    if re.match(r"(https?|ftp|file|gopher|data):", name) or re.fullmatch(r"[\w.@:\\/%#?-]+\.[\w.@:\\/%#?-]+", name):
+        member, value = "SigningCertURL", name if ":/" in name else f"https://{name}/x.pem"
+    elif match := re.fullmatch(r"(\w+)\s*[=:]\s*(.*)", name):
         member, value = match.groups()
         if member not in document and member not in ("Subject", "SubscribeURL"):
             return None
-    elif re.match(r"(https?|ftp|file|gopher|data):", name) or re.fullmatch(r"[\w.@:\\/%#?-]+\.[\w.@:\\/%#?-]+", name):
-        member, value = "SigningCertURL", name if ":/" in name else f"https://{name}/x.pem"
     else:
         return None
     change.body = json.dumps({**document, member: value}).encode()

@@ -183,7 +183,15 @@ def _message(shot, context):
     return Plan([Send(_build(other(shot, said=""), context, body=source.scheme.sealed(document, whose)))])
 
 
-_single = (_message, _long_header, _addresses, _two_timestamps, _described_body, _sized, _one)
+def _listed(shot, context):
+    """Several documents, one after another, without a sequence."""
+    bodies = mutations.json_examples(shot.generator)
+    if len(bodies) < 2 or not any("{{sig:" in value for _, value in shot.headers):
+        return None
+    return Plan([Send(_build(other(shot, generator=""), context, body=body)) for body in bodies])
+
+
+_single = (_message, _long_header, _addresses, _two_timestamps, _described_body, _listed, _sized, _one)
 
 
 # Sequences.

@@ -91,6 +91,9 @@ def _asking(ring):
         signer.ed25519(ring.ed25519), "X-Signature-Ed25519", "hex", timestamp_header="X-Signature-Timestamp",
         content=lambda s: signer.as_bytes(s.ts) + s.body), public)
     yield sources.Source("dropbox", 'provider = "dropbox"', signer.Hmac("X-Dropbox-Signature"), text("dropbox"), text("dropbox"))
+    yield sources.Source("asana", 'provider = "asana"', signer.Hmac("X-Hook-Signature"), text("asana"), text("asana"))
+    yield sources.Source("notion", 'provider = "notion"', signer.Hmac("X-Notion-Signature", prefix="sha256="),
+                         text("notion"), text("notion"))
     client = "client-state-" + text("graph")
     yield sources.Source("graph", 'provider = "microsoft-graph"', signer.Token("X-Nothing"), client, client)
 
