@@ -4,7 +4,7 @@ what there is time for; with `--full` all of it. What was cut is said."""
 # Seconds of one load, requests of one flood, and samples of each kind, at most.
 SECONDS_MAX = 60
 COUNT_MAX = 250_000
-SAMPLES_MAX = 100_000
+SAMPLES_MAX = 20_000
 
 QUICK = {SECONDS_MAX: 5, COUNT_MAX: 20_000, SAMPLES_MAX: 2_000}
 

@@ -27,6 +27,8 @@ import statistical
 
 # How often a shot is tried again that failed while the machine stood still.
 AGAIN_MAX = 3
+# Problems that are figures. Where none can be had, a case has not been run; it has neither passed nor failed.
+MEASURED = r"p99 of the healthy client|request took [\d.]+ s|of a processor|ms against|t = -?[\d.]+ over|it took [\d.]+ s"
 
 
 @dataclasses.dataclass
@@ -60,6 +62,7 @@ class Pool:
 
     def __init__(self, fixture, seed, chosen, make=None, is_quick=False):
         self.fixture, self.seed, self.make, self.is_quick = fixture, seed, make, is_quick
+        self.is_control = make is not None or fixture.is_open
         self.by_id = {case["id"]: case for case in reversed(chosen)}
         self.free, self.all, self.lock = queue.SimpleQueue(), [], threading.Lock()
 
@@ -133,7 +136,7 @@ class Run:
                 except Exception as error:  # noqa: BLE001 - a bug here is a failure of the case, and never a pass
                     self._problem(shot, listener, f"{type(error).__name__}: {error}{_where(error)}")
             problems = self.result.problems[kept[0]:]
-            if not problems or not watch.stalled:
+            if not problems or not watch.stalled or self.pool.is_control:
                 break
             self.result.again.append((shot.label, listener, problems[0][2], round(watch.seconds, 1)))
             if len(self.result.again) > AGAIN_MAX * 4:
@@ -142,6 +145,10 @@ class Run:
             del self.result.problems[kept[0]:]
             self.result.control_failures = kept[1]
         else:
+            if all(re.search(MEASURED, problem) for _, _, problem in problems):
+                self.result.not_run.append((shot.label, f"nothing can be measured ({listener}) where the machine stands "
+                                                        f"still for {watch.seconds:.1f} s: {problems[0][2]}"))
+                return True
             self.result.problems += problems
             self.result.control_failures += any("control request" in problem for _, _, problem in problems)
         return True
