@@ -39,8 +39,10 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let now = clock.now();
         let settings = SqliteSettings::new(directory.path().join("bench.db"));
-        let store = SqliteStore::open(settings, clock, Arc::new(Metrics::new())).expect("opens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let within = runtime.enter();
+        let store = SqliteStore::open(settings, clock, Arc::new(Metrics::new())).expect("opens");
+        drop(within);
         Self { runtime, store, now, _directory: directory }
     }
 

@@ -34,6 +34,7 @@
 //! Knows nothing of HTTP, retries or config.
 
 mod accept;
+mod answers;
 mod ballast;
 mod body;
 mod change;
@@ -46,6 +47,7 @@ mod deliveries;
 mod engine;
 mod events;
 mod handout;
+mod headers;
 mod inbox;
 mod lease;
 mod lock;
@@ -75,6 +77,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
+use self::answers::{Answers, Audience};
 use self::check::Look;
 use self::checkpoint::Checkpointer;
 use self::codec::Packed;
@@ -205,7 +208,7 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Locks, opens or creates, migrates, ends the leases of the former process, and builds the dedupe index: all
-    /// before the first accept. Blocking: some seconds with millions of keys.
+    /// before the first accept. Blocking: some seconds with millions of keys. Within the runtime that will use it.
     ///
     /// # Errors
     /// `Locked` names the pid that holds the store; `Incompatible` for files of others and of newer versions, which
@@ -236,10 +239,11 @@ impl SqliteStore {
         let path = settings.path.clone();
         let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&shared), settings.faults.clone())?;
         let queue = Arc::new(queue);
+        let answers =
+            Answers::start(Audience { shared: Arc::clone(&shared), handout: Arc::clone(&handout), metrics })?;
         let syncer = Syncer::start(Surroundings {
             shared: Arc::clone(&shared),
-            handout: Arc::clone(&handout),
-            metrics,
+            answers,
             faults: settings.faults.clone(),
             queue: Arc::clone(&queue),
         })?;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::codec::{self, Summed};
 use super::engine;
+use super::headers;
 use super::lease::Picked;
 use super::names::Names;
 use crate::model::{EventId, Lease, Message, Timestamp};
@@ -116,7 +117,7 @@ fn checked(row: &rusqlite::Row<'_>, names: &Names, id: i64) -> rusqlite::Result<
     if codec::bind(summed.sum(), id) != row.get::<_, i64>(8)? {
         return Ok(None);
     }
-    let (Some(headers), Ok(source)) = (codec::decode_headers(headers), source.parse()) else {
+    let (Some(headers), Ok(source)) = (headers::decode(headers), source.parse()) else {
         return Ok(None);
     };
     Ok(Some(Message {
@@ -148,7 +149,7 @@ fn conflict_payload(
             };
             let sum = codec::conflict_sum(headers, &body, digest);
             let fits = codec::bind(sum, id.raw() ^ i64::from(number)) == row.get::<_, i64>(5)?;
-            let headers: Option<HeaderMap> = codec::decode_headers(headers).filter(|_| fits);
+            let headers: Option<HeaderMap> = headers::decode(headers).filter(|_| fits);
             Ok(headers.map(|headers| Payload { headers, body }))
         })
         .optional()

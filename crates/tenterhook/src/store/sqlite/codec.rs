@@ -1,14 +1,13 @@
-//! How things are written down: bodies, headers, checksums, and the small enums as integers. Reading never panics:
+//! How things are written down: bodies, checksums, and the small enums as integers. Reading never panics:
 //! whatever a stored byte says, the answer is a value or `None`.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::headers;
 use crate::model::{
     AdmittedParts, DeadReason, DeliveryState, FailureKind, NewDelivery, Outcome, Priority, Submission,
     Verdict,
@@ -46,7 +45,7 @@ impl Packed {
     /// Compresses where there is time for it, encodes and sums up. CPU only.
     pub(super) fn new(submission: Submission, compresses: bool) -> Self {
         let parts = submission.admitted.into_parts();
-        let headers = encode_headers(&parts.headers);
+        let headers = headers::encode(&parts.headers);
         let (enc, stored) = if compresses { compress(&parts.body) } else { (RAW, parts.body.clone()) };
         let ip = parts.source_ip.map(|ip| ip.to_string());
         let sum = Summed {
@@ -164,37 +163,6 @@ pub(super) fn decompress(enc: i64, stored: &[u8], len: i64) -> Option<Bytes> {
     (body.len() as u64 == len).then_some(body)
 }
 
-/// `[name length u16][name][value length u32][value]…`, little endian, in order, repeated names repeated.
-pub(super) fn encode_headers(headers: &HeaderMap) -> Vec<u8> {
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6).sum();
-    let mut out = Vec::with_capacity(bytes);
-    for (name, value) in headers {
-        let name = name.as_str().as_bytes();
-        // `http` bounds names to 64 KiB and a request's headers are bounded far below that.
-        let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len())) else {
-            continue;
-        };
-        out.extend_from_slice(&name_len.to_le_bytes());
-        out.extend_from_slice(name);
-        out.extend_from_slice(&value_len.to_le_bytes());
-        out.extend_from_slice(value.as_bytes());
-    }
-    out
-}
-
-pub(super) fn decode_headers(mut bytes: &[u8]) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    while !bytes.is_empty() {
-        let (len, rest) = bytes.split_first_chunk::<2>()?;
-        let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-        let (len, rest) = rest.split_first_chunk::<4>()?;
-        let (value, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
-        headers.try_append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?).ok()?;
-        bytes = rest;
-    }
-    Some(headers)
-}
-
 /// Text as stored, damaged bytes replaced: for lists, which show what there is.
 pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
@@ -300,22 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_come_back_in_order_with_odd_bytes_and_repeats() {
-        let mut headers = HeaderMap::new();
-        headers.append("x-a", HeaderValue::from_bytes(b"caf\xe9").expect("a value"));
-        headers.append("x-a", HeaderValue::from_static(""));
-        headers.append("x-b", HeaderValue::from_static("2"));
-        assert_eq!(decode_headers(&encode_headers(&headers)), Some(headers));
-    }
-
-    #[test]
-    fn damaged_headers_and_bodies_are_refused_and_never_panic() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-a", HeaderValue::from_static("value"));
-        let whole = encode_headers(&headers);
-        for cut in 1..whole.len() {
-            assert_eq!(decode_headers(&whole[..cut]), None, "cut at {cut}");
-        }
+    fn damaged_bodies_are_refused_and_never_panic() {
         let body = Bytes::from(vec![b'a'; 10_000]);
         let (enc, stored) = compress(&body);
         assert_eq!(enc, ZSTD);

@@ -13,14 +13,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Faults;
+use super::answers::{Answers, Durable};
 use super::engine::judge;
-use super::handout::{Handout, Taken};
-use super::inbox::{self, is_accept};
-use super::queue::{Commands, Done, Queue, Shared, Work};
+use super::handout::Taken;
+use super::inbox;
+use super::queue::{Commands, Done, Queue, Shared};
 use super::schema::{beside, failed};
-use crate::model::Accepted;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::telemetry::metrics::Metrics;
 
 /// Commits that may be on their way to the disk at the same time.
 pub(super) const UNDER_WAY_MAX: usize = 2;
@@ -69,8 +68,7 @@ struct Now {
 /// What the thread works with.
 pub(super) struct Surroundings {
     pub(super) shared: Arc<Shared>,
-    pub(super) handout: Arc<Handout>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) answers: Answers,
     pub(super) faults: Option<Arc<dyn Faults>>,
     pub(super) queue: Arc<Queue>,
 }
@@ -203,10 +201,10 @@ fn run(around: &Surroundings, state: &State, handed: &Receiver<Committed>) {
                 if let Some(troubles) = committed.ends_trouble {
                     around.shared.end_trouble(troubles);
                 }
-                // The writer goes on first: the disk waits for it, and these callers have waited already.
+                // The writer goes on first, and the next sync begins while the callers of this one are told.
                 state.ended(None);
                 around.queue.synced();
-                around.publish(committed, took);
+                around.answers.give(Durable { committed, sync_took: took });
             }
             Ok((_, Err(error))) => {
                 let trouble = judge(&error, "write");
@@ -237,45 +235,5 @@ impl Surroundings {
             taken.lane.lend(1);
         }
         inbox::refuse(committed.group, trouble);
-    }
-
-    /// Counts it, tells everybody, and hands out what was leased.
-    fn publish(&self, committed: Committed, sync_took: Duration) {
-        let Committed { group, done, taken, log, woke, began, .. } = committed;
-        self.shared.count_commit();
-        if log.is_some() {
-            self.metrics
-                .commit_took(began.elapsed(), group.iter().map(|command| inbox::accepts(command)).sum());
-            self.metrics.fsync_took(sync_took);
-        }
-        let accepts = group.iter().filter(|command| is_accept(command));
-        if let Some(first) = accepts.map(|command| command.since).min() {
-            self.shared.pressure.learn(first.elapsed());
-        }
-        let mut accepted = Vec::new();
-        for (command, done) in group.into_iter().zip(done) {
-            if !taken.is_empty()
-                && let (Work::Accept(batch), Ok(Done::Accepted(answers))) = (command.work, &done)
-            {
-                accepted.extend(batch.into_iter().zip(answers.iter().map(new_id)));
-            }
-            let _ = command.reply.send(done);
-        }
-        let mut taken = taken.into_iter().peekable();
-        for (packed, id) in accepted {
-            let of_event: Vec<_> =
-                std::iter::from_fn(|| taken.next_if(|taken| Some(taken.event) == id)).collect();
-            self.handout.hand_out(packed, &of_event);
-        }
-        if woke {
-            self.shared.tick();
-        }
-    }
-}
-
-fn new_id(answer: &Accepted) -> Option<i64> {
-    match answer {
-        Accepted::New { id, .. } => Some(id.raw()),
-        Accepted::Duplicate(_) | Accepted::Conflict(_) => None,
     }
 }
