@@ -111,7 +111,7 @@ pub(crate) async fn measure(
             now - accepted
         );
     }
-    target.kill()?;
+    drop(target);
     let events = sent.acked as f64;
     let delivered = handled.map(|handled| (handled.rate, handled.latency.p50_ms, handled.latency.p99_ms));
     Ok(Sample {

@@ -20,7 +20,7 @@ const SECRET_ENV: &str = "TENTERHOOK_BENCH_SECRET";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long one may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +77,7 @@ pub(crate) struct Setting<'s> {
     pub sync_delay: Duration,
 }
 
-/// A target that runs. Dropped, it is killed.
+/// A target that runs. Dropped, it is asked to end, and killed if it does not.
 #[derive(Debug)]
 pub(crate) struct Target {
     child: Child,
