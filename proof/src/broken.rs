@@ -5,6 +5,7 @@ mod pressure;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,7 +18,7 @@ use tenterhook::model::{
 use tenterhook::server::Server;
 use tenterhook::store::{
     AuditEntry, Change, Changed, DeliveryQuery, DeliverySummary, Demand, EventDetail, EventQuery,
-    EventSummary, Leased, Page, Payload, Pruned, Retention, Selection, Store, StoreError,
+    EventSummary, Leased, Page, Payload, Pruned, Retention, Selection, Store, StoreError, StoreErrorKind,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -109,11 +110,16 @@ pub async fn run(args: &GatewayArgs) -> anyhow::Result<()> {
     tenterhook::telemetry::log::init(config.server.log.json, &config.server.log.filter)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     let bug = args.bug;
-    let around =
-        move |inner| Arc::new(BrokenStore { inner, bug, pressure: Pressure::new(bug) }) as Arc<dyn Store>;
+    let is_read = Arc::new(AtomicBool::new(bug != Bug::ScanAtOpen));
+    let of_store = Arc::clone(&is_read);
+    let around = move |inner| {
+        Arc::new(BrokenStore { inner, bug, pressure: Pressure::new(bug), is_read: of_store })
+            as Arc<dyn Store>
+    };
     let server = Server::start_around(config, environment, clock, around).await?;
     if bug == Bug::ScanAtOpen {
         pressure::scan(server.gateway().store().as_ref()).await?;
+        is_read.store(true, Ordering::SeqCst);
     }
     tracing::info!(ingress = %server.ingress(), admin = %server.admin(), "gateway_ready");
     signal(SignalKind::terminate())?.recv().await.context("signals end")?;
@@ -125,6 +131,8 @@ struct BrokenStore {
     inner: Arc<dyn Store>,
     bug: Bug,
     pressure: Pressure,
+    /// It may say that it is ready.
+    is_read: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -256,6 +264,9 @@ impl Store for BrokenStore {
     }
 
     fn ready(&self) -> Result<(), StoreError> {
+        if !self.is_read.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "everything is read first"));
+        }
         self.inner.ready()
     }
 

@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::header::{CONNECTION, HeaderName};
@@ -113,10 +112,11 @@ impl Visit {
     }
 }
 
-/// 16 random bytes in hex. Never the sender's: a chosen one could pose as somebody else's request in our logs.
+/// 16 random bytes in hex. Never the sender's: a chosen one could pose as somebody else's request in our logs. From the
+/// system's generator: the one of the crypto library takes 60 ms to begin, for which the first request would wait.
 fn mint_correlation_id() -> String {
     let mut bytes = [0; 16];
-    if rand::fill(&mut bytes).is_err() {
+    if getrandom::fill(&mut bytes).is_err() {
         // The system's generator has failed: an id that only has to be unlikely can come from elsewhere.
         bytes = fastrand::u128(..).to_be_bytes();
     }
