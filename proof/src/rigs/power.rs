@@ -18,6 +18,7 @@ mod rack;
 mod senders;
 mod shutdowns;
 
+use crate::broken::Bug;
 use crate::rig::{Kind, Part, Rig};
 use cuts::Wrong;
 
@@ -45,7 +46,15 @@ pub(super) fn rig() -> Rig {
                 ci: 50,
                 full: 2_000,
                 kind: Kind::Proof,
-                run: |lab, seed| Box::pin(shutdowns::round(lab, seed)),
+                run: |lab, seed| Box::pin(shutdowns::round(lab, seed, None)),
+            },
+            Part {
+                name: "control-early-ack-shutdown",
+                unit: "shutdowns",
+                ci: 10,
+                full: 100,
+                kind: Kind::Control(1.0),
+                run: |lab, seed| Box::pin(shutdowns::round(lab, seed, Some(Bug::AckBeforeCommit))),
             },
             control("control-lying-fsync", |lab, seed| Box::pin(cuts::control(lab, seed, Wrong::LyingFsync))),
             control("control-early-ack", |lab, seed| Box::pin(cuts::control(lab, seed, Wrong::EarlyAck))),

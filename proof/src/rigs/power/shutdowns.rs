@@ -9,9 +9,14 @@
 //!   fdatasync fails from then on, and an acknowledgement would be an invention of the gateway's;
 //! - in between, to one of the few requests that were on their way: the event is there as a whole or not at all, and
 //!   the store is sound. No more can be owed: the gateway knows of its disk only what fdatasync says, and an fdatasync
-//!   of ext4 that races with the shutdown can report success and lose its write, also for a program that does nothing
-//!   else (its journal is aborted, and what it had not committed by then is dropped in silence). A power cut has no
-//!   such window, and `cuts` asks for everything. How many there were is counted, and the rig sends them again.
+//!   of ext4 that races with the shutdown can report success and lose its write (its journal is aborted, and what it had
+//!   not committed by then is dropped in silence). How many there were is counted, and the rig sends them again.
+//!
+//! That this is the file system's doing, and not the gateway's, was tried with a program of thirty lines that appends
+//! 4 KiB after 4 KiB to a file, each followed by fdatasync, on Linux 6.18: of what had returned before the call began,
+//! none was lost in 160 shutdowns; of what was on its way when it began, a success that was none was told in every third
+//! to second of them. With fsync for fdatasync it was 20 of 40, with the blocks set aside before 17 of 40, so neither
+//! matters. A power cut has no such window, and `cuts` asks for everything.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +27,8 @@ use super::look::{self, DESTINATION};
 use super::mount::{self, Mounted};
 use super::rack::{Room, aside, database_on};
 use super::senders::{ON_THEIR_WAY, Senders};
-use crate::lab::load::{Sender, body};
+use crate::broken::Bug;
+use crate::lab::load::{Sender, Sent, body};
 use crate::lab::measure::monotonic;
 use crate::lab::{Gateway, Handler, Journal, Lab, PATIENCE, Site, judge, until};
 use crate::rig::Tally;
@@ -34,61 +40,82 @@ const EVENTS: usize = 200;
 
 const SHUTDOWN_FS: &str = include_str!("../../../shim/shutdown_fs.c");
 
-/// One round.
-pub(super) async fn round(lab: Lab, seed: u64) -> anyhow::Result<Tally> {
+/// One round over the real gateway, or over one with a bug.
+pub(super) async fn round(lab: Lab, seed: u64, bug: Option<Bug>) -> anyhow::Result<Tally> {
     let mut random = fastrand::Rng::with_seed(seed);
     let room = aside(Room::new).await?;
     let (file, helper, at) = (room.ext4()?, room.at("shutdown_fs"), room.at("store"));
     mount::compile(SHUTDOWN_FS, &[], &helper)?;
     let mut store = mounted(&file, &at).await?;
     let handler = Handler::start().await?;
-    let site = Site::simple(&lab, Some(&database_on(&store)), &handler.url(), DESTINATION)?;
+    let mut site = Site::simple(&lab, Some(&database_on(&store)), &handler.url(), DESTINATION)?;
+    if let Some(bug) = bug {
+        site = site.broken(&lab, bug);
+    }
     let senders = Senders::start(seed);
     let sender = Sender::new()?;
-    let (mut tally, mut late) = (Tally::default(), Vec::new());
+    let (mut tally, mut acked, mut last) = (Tally::default(), Vec::new(), None::<Down>);
     for _ in 0..SHUTDOWNS {
         let mut gateway = site.start().await?;
         let known = senders.journal();
-        look::ledger(&gateway, known.acked(), known.events().len() + ON_THEIR_WAY, &mut tally).await?;
-        tell_again(&gateway, &sender, std::mem::take(&mut late), &mut tally).await;
+        look::ledger(&gateway, acked.len(), known.events().len() + ON_THEIR_WAY, &mut tally).await?;
+        if let Some(last) = &last {
+            last.tell_again(known, &gateway, &sender, &mut tally).await;
+        }
         senders.aim(Some(&gateway.at));
         senders.moment(&mut random, EVENTS).await?;
         let refused = refusals(&senders);
         let down = Down::now(&helper, &at)?;
-        let noticed = || async { Ok((refusals(&senders) > refused).then_some(())) };
-        until("a sender is refused on a dead file system", PATIENCE, noticed).await?;
-        match gateway.admin_status("/readyz").await {
-            Ok(ready) => {
-                tally.check(ready == 503, || format!("its file system is dead, and /readyz says {ready}"));
-            }
-            // It gives up after a few errors, perhaps at this very moment.
-            Err(error) => {
-                let ended = || std::future::ready(gateway.has_ended());
-                until("what does not answer has ended", PATIENCE, ended).await.map_err(|_| error)?;
-            }
+        if bug.is_none() {
+            notices(&mut gateway, &senders, refused, &mut tally).await?;
         }
         senders.aim(None);
         gateway.kill().await?;
-        let acked;
-        (acked, late) = down.sort(senders.journal(), &mut tally);
-        tally.count("acknowledged while the file system went down", late.len() as u64);
+        acked = down.owed(senders.journal());
+        last = Some(down);
         aside(move || store.undo()).await?;
         store = mounted(&file, &at).await?;
         tally.add(look::at_file(&database_on(&store), &acked).await);
         tally.done += 1;
     }
-    let gateway = site.start().await?;
-    tell_again(&gateway, &sender, late, &mut tally).await;
-    senders.aim(Some(&gateway.at));
-    let journal = senders.finish().await?;
-    tally.add(judge::settled(&gateway, &journal, &handler).await?);
-    gateway.kill().await?;
+    if bug.is_none() {
+        let gateway = site.start().await?;
+        if let Some(last) = &last {
+            last.tell_again(senders.journal(), &gateway, &sender, &mut tally).await;
+        }
+        senders.aim(Some(&gateway.at));
+        let journal = senders.finish().await?;
+        tally.add(judge::settled(&gateway, &journal, &handler).await?);
+        gateway.kill().await?;
+    }
     aside(move || {
         store.undo()?;
         room.leave()
     })
     .await?;
     Ok(tally)
+}
+
+/// The gateway is to notice that its file system is dead, and to say so.
+async fn notices(
+    gateway: &mut Gateway,
+    senders: &Senders,
+    refused: u64,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let noticed = || async { Ok((refusals(senders) > refused).then_some(())) };
+    until("a sender is refused on a dead file system", PATIENCE, noticed).await?;
+    match gateway.admin_status("/readyz").await {
+        Ok(ready) => {
+            tally.check(ready == 503, || format!("its file system is dead, and /readyz says {ready}"))
+        }
+        // It gives up after a few errors, perhaps at this very moment.
+        Err(error) => {
+            let ended = || std::future::ready(gateway.has_ended());
+            until("what does not answer has ended", PATIENCE, ended).await.map_err(|_| error)?;
+        }
+    }
+    Ok(())
 }
 
 /// When the file system went down.
@@ -108,27 +135,32 @@ impl Down {
         Ok(Self { began: ago(times[0]), done: ago(times[1]) })
     }
 
-    /// What was acknowledged before it, and while it went down.
-    fn sort(&self, journal: &Journal, tally: &mut Tally) -> (Vec<String>, Vec<String>) {
-        let (mut before, mut meanwhile) = (Vec::new(), Vec::new());
+    /// What was acknowledged before it.
+    fn owed(&self, journal: &Journal) -> Vec<String> {
+        let is_owed = |sent: &Sent| sent.acked_within.is_some_and(|(_, answered)| answered < self.began);
+        journal.events().into_iter().filter(|(_, sent)| is_owed(sent)).map(|(id, _)| id).collect()
+    }
+
+    /// Sends once more what was acknowledged while it went down, so that the next look can ask for it, too. By now every
+    /// answer of the gateway that was killed has been noted.
+    async fn tell_again(&self, journal: &Journal, gateway: &Gateway, sender: &Sender, tally: &mut Tally) {
         for (id, sent) in journal.events() {
-            let (Some((_, word)), Some((asked, answered))) = (&sent.acked, sent.acked_within) else {
+            let Some((asked, _)) = sent.acked_within.filter(|(_, answered)| *answered >= self.began) else {
                 continue;
             };
-            let invented = asked > self.done && word == "accepted";
+            tally.count("acknowledged while the file system went down", 1);
+            let invented =
+                asked > self.done && sent.acked.as_ref().is_some_and(|(_, word)| word == "accepted");
             tally.check(!invented, || format!("accepted by a dead file system: {id}: {sent:?}"));
-            if answered < self.began { &mut before } else { &mut meanwhile }.push(id);
+            let answer = sender.send(&gateway.at, &id, &body(&id), PATIENCE).await;
+            match &answer {
+                Some((200..300, word)) if word["status"] == "accepted" => {
+                    tally.count("of these, lost", 1);
+                }
+                Some((200..300, _)) => {}
+                _ => tally.violations.push(format!("not taken after a restart: {id}: {answer:?}")),
+            }
         }
-        (before, meanwhile)
-    }
-}
-
-/// Sends once more what was acknowledged in the window, so that the end of the round can ask for it, too.
-async fn tell_again(gateway: &Gateway, sender: &Sender, late: Vec<String>, tally: &mut Tally) {
-    for id in late {
-        let answer = sender.send(&gateway.at, &id, &body(&id), PATIENCE).await;
-        let told = matches!(answer, Some((200..300, _)));
-        tally.check(told, || format!("not taken after a restart: {id}: {answer:?}"));
     }
 }
 
