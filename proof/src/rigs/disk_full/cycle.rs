@@ -231,18 +231,13 @@ impl Scene {
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
         let fresh = format!("back-{}-{number}", self.seed);
-        for id in std::iter::once(fresh).chain(refused) {
-            let body = load::body(&id);
-            let accepted = until("accepted again", PATIENCE, async || {
-                let started = Instant::now();
-                let answer = self.sender.ask(&self.gateway.at, &id, &body, ANSWER).await;
-                note(&self.load.journal, &id, answer.as_ref(), started);
-                Ok(answer.is_some_and(|it| it.status < 300).then_some(()))
-            });
-            accepted.await.with_context(|| self.gateway.log_tail())?;
-            let took = freed.elapsed();
-            tally.check(took <= BACK, || format!("{id} was accepted {took:?} after there was room"));
-            tally.worst("recovery_ms", took.as_secs_f64() * 1000.0);
+        self.accepted_again(&fresh).await?;
+        // The others come one after the other: how long all of them take is a matter of how many were refused.
+        let took = freed.elapsed();
+        tally.check(took <= BACK, || format!("{fresh} was accepted {took:?} after there was room"));
+        tally.worst("recovery_ms", took.as_secs_f64() * 1000.0);
+        for id in refused {
+            self.accepted_again(&id).await?;
         }
         tally.check(self.ready().await? == 200, || "there is room, and the gateway is not ready".to_owned());
         self.order("destinations/app/resume", json!({})).await?;
@@ -250,6 +245,18 @@ impl Scene {
         let ended = self.gateway.has_ended()?;
         tally.check(ended.is_none(), || format!("the gateway ended: {ended:?}"));
         Ok(())
+    }
+
+    /// Sends an event until it is accepted.
+    async fn accepted_again(&self, id: &str) -> anyhow::Result<()> {
+        let body = load::body(id);
+        let accepted = until("accepted again", PATIENCE, async || {
+            let started = Instant::now();
+            let answer = self.sender.ask(&self.gateway.at, id, &body, ANSWER).await;
+            note(&self.load.journal, id, answer.as_ref(), started);
+            Ok(answer.is_some_and(|it| it.status < 300).then_some(()))
+        });
+        accepted.await.with_context(|| self.gateway.log_tail())
     }
 
     /// Compares the journals and stops.
