@@ -23,7 +23,8 @@ pub(super) enum Medium {
 /// A disk of this size, MiB: some more than the store's log ever takes.
 const MIB: u64 = 32;
 
-/// What the gateway sets aside in each file on a large disk, bytes: a limit on their size is met that much before it.
+/// What the gateway sets aside in each file on a large disk, bytes: a limit on their size is met that much before it. The
+/// database is longer than its pages by twice as much.
 const SET_ASIDE: u64 = 4 << 20;
 
 /// A small disk with an empty directory.
@@ -80,7 +81,7 @@ impl Disk {
             return Ok(Filler::File(path, file));
         }
         let length = std::fs::metadata(database)?.len();
-        limit(process, Some(length + SET_ASIDE + 512 * 1024))?;
+        limit(process, Some(length - SET_ASIDE + 512 * 1024))?;
         Ok(Filler::Limit(process))
     }
 }

@@ -3,12 +3,12 @@
 //! moment when nothing is left in it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, FileControl};
 
 use super::queue::Shared;
 use super::{Faults, schema};
@@ -82,6 +82,8 @@ struct State {
     /// Held for as long as a connection is at work.
     at_work: Mutex<()>,
     is_busy: AtomicBool,
+    /// Where the database file is cut, as [`cut_in`] is told.
+    chunk: AtomicI32,
     failure: Mutex<Option<rusqlite::Error>>,
 }
 
@@ -102,6 +104,11 @@ impl Checkpointer {
                 StoreError::new(StoreErrorKind::Unavailable, message)
             })?;
         Ok(Self { wake: Some(wake), thread: Some(thread), state })
+    }
+
+    /// From its next turn on the database file is cut in such chunks.
+    pub(super) fn cut_in(&self, chunk: i32) {
+        self.state.chunk.store(chunk, Ordering::SeqCst);
     }
 
     /// Begins, unless it is at it already.
@@ -168,7 +175,9 @@ fn run(
         }
         .and_then(|conn| match faults.and_then(Faults::at_checkpoint) {
             Some(fault) => Err(fault.error()),
-            None => passive(&conn).map(|_| conn),
+            None => {
+                cut_in(&conn, state.chunk.load(Ordering::SeqCst)).and_then(|()| passive(&conn)).map(|_| conn)
+            }
         });
         match done {
             Ok(conn) => kept = Some((epoch, conn)),
@@ -179,9 +188,20 @@ fn run(
     }
 }
 
+/// A checkpoint of this connection that ends with nothing left in the WAL cuts the database file not behind its last page,
+/// but behind the last chunk of such a length. 0: behind its last page.
+pub(super) fn cut_in(conn: &Connection, mut chunk: i32) -> rusqlite::Result<()> {
+    conn.file_control(Some("main"), FileControl::ChunkSize(&mut chunk))
+}
+
 /// Takes over as much as is possible without waiting for anybody.
 pub(super) fn passive(conn: &Connection) -> rusqlite::Result<Wal> {
     wal(conn, "PRAGMA wal_checkpoint(PASSIVE)")
+}
+
+/// Takes everything over and makes the log an empty file. Says whether that came about: a reader can be in the way.
+pub(super) fn truncate(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
 /// Only looks.

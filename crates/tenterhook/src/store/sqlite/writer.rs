@@ -115,10 +115,7 @@ impl Writer {
         }
         self.syncer.wait();
         self.heed();
-        if let Some(engine) = self.engine.take() {
-            let _rest = self.checkpointer.rest();
-            let _ = engine.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        }
+        self.put_away();
     }
 
     /// The next command; `None` when everybody has hung up. Between commands the store heals and tidies up.

@@ -1,5 +1,6 @@
 //! Disks that fail: full, broken, rotten.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -74,7 +75,33 @@ async fn before_the_disk_is_full_accepts_are_refused_and_everything_else_goes_on
     accept_new(&store, draft("c", "{}", START)).await;
 }
 
-/// The room beyond the ends of the files may be gone: it goes with every checkpoint, and another program may be quicker.
+#[tokio::test]
+async fn what_is_set_aside_is_still_there_when_a_checkpoint_has_ended() {
+    let bench = Bench::new();
+    let store = bench.open();
+    // More than the checkpointer begins with, in one commit: nobody comes after it who would look at the room again.
+    let batch = (0..80).map(|n| draft(&n.to_string(), noise(64 * 1024), START).submission()).collect();
+    store.accept(batch).await.expect("accepted");
+    let looked_at = Connection::open(bench.path()).expect("opens");
+    let is_taken_over = || {
+        let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (log, taken_over) = looked_at.query_row("PRAGMA wal_checkpoint(NOOP)", [], pages).expect("looks");
+        log > 1000 && taken_over == log
+    };
+    until("the log is taken over", is_taken_over).await;
+    let pages: i64 = looked_at.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("counts");
+    let pages = pages.unsigned_abs();
+    let blocks = std::fs::metadata(bench.path()).expect("is there").blocks();
+    let room = (blocks * 512).saturating_sub(pages * 4096);
+    assert!(room >= 64 * 1024, "{room} bytes of room behind {pages} pages");
+    drop(looked_at);
+    store.close().await.expect("closes");
+    drop(store);
+    let length = std::fs::metadata(bench.path()).expect("is there").len();
+    assert_eq!(length, pages * 4096, "a store that is closed gives its room back");
+}
+
+/// The room beyond the ends of the files may be gone: another program may have been quicker.
 #[tokio::test]
 async fn settlements_have_pages_of_their_own_when_the_database_cannot_grow() {
     let bench = Bench::new();

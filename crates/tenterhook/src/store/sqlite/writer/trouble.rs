@@ -157,6 +157,7 @@ impl Writer {
                 return Err(fault.error());
             }
             engine.conn.execute_batch("COMMIT; DELETE FROM probe WHERE id=1;")?;
+            engine.count_pages()?;
             syncer::sync(&engine.log, faults)
         })();
         match tried {

@@ -1,6 +1,6 @@
 //! What is done between transactions: room is set aside, the log is taken over, pages are given back.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, Transaction, TransactionBehavior};
 use tokio::time::Instant;
 
 use super::Writer;
@@ -28,11 +28,23 @@ impl Writer {
         let mut wal = checkpoint::look(&engine.conn)?;
         let pages = engine.pages.unsigned_abs();
         let mut kept = self.cushion.keep(pages, wal.in_use(), wal.taken_over.unsigned_abs());
+        let chunk = self.cushion.chunk(pages);
+        checkpoint::cut_in(&engine.conn, chunk)?;
+        self.checkpointer.cut_in(chunk);
         if kept.is_err() && wal.in_use() > 0 {
             // An emptied log needs less.
             let _rest = self.checkpointer.rest();
-            wal = checkpoint::passive(&engine.conn)?;
-            kept = self.cushion.keep(pages, wal.in_use(), wal.taken_over.unsigned_abs());
+            match checkpoint::passive(&engine.conn) {
+                Ok(emptied) => {
+                    wal = emptied;
+                    kept = self.cushion.keep(pages, wal.in_use(), wal.taken_over.unsigned_abs());
+                }
+                // It has to be told that there is no room all the more.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                    tracing::debug!(%error, "store_log_cannot_be_emptied");
+                }
+                Err(error) => return Err(error),
+            }
         }
         if self.settings.faults.as_deref().is_some_and(Faults::is_nearly_full) {
             kept = Err(cushion::full("a test says that the disk is nearly full"));
@@ -112,7 +124,7 @@ impl Writer {
     }
 
     pub(super) fn give_back_pages(&mut self) {
-        let Some(engine) = self.engine.as_ref() else { return };
+        let Some(engine) = self.engine.as_mut() else { return };
         let free = |conn: &rusqlite::Connection| {
             conn.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0))
         };
@@ -120,12 +132,34 @@ impl Writer {
             let mut statement = engine.conn.prepare_cached("PRAGMA incremental_vacuum(256)")?;
             let mut rows = statement.query([])?;
             while rows.next()?.is_some() {}
+            drop(rows);
+            drop(statement);
+            engine.count_pages()?;
             free(&engine.conn)
         })();
-        self.cushion.forget();
         // Enough is kept to reuse: a file that shrinks and grows all day helps nobody.
         self.vacuum = matches!(given_back, Ok(left) if left > 1024);
         self.after_tidying(given_back.map(drop));
         self.checkpoint();
+    }
+
+    /// The last thing that is done: the log is emptied, and what was set aside is given back.
+    pub(super) fn put_away(&mut self) {
+        let Some(engine) = self.engine.take() else { return };
+        let _rest = self.checkpointer.rest();
+        let is_emptied = checkpoint::truncate(&engine.conn).unwrap_or(false);
+        // On a full disk the next process can do with what is set aside.
+        if !is_emptied || engine.short.is_some() {
+            return;
+        }
+        // While this is held, nobody adds a page behind the last one.
+        let Ok(held) = Transaction::new_unchecked(&engine.conn, TransactionBehavior::Immediate) else {
+            return;
+        };
+        if let Ok(pages) = held.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))
+            && let Err(error) = self.cushion.give_back(pages.unsigned_abs())
+        {
+            tracing::debug!(%error, "store_room_not_given_back");
+        }
     }
 }
