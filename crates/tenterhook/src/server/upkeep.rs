@@ -9,7 +9,7 @@ use super::Gateway;
 
 /// How long a pruning pass rests when there was nothing to do, and when there is more.
 const REST: Duration = Duration::from_secs(10);
-const REST_WITH_MORE: Duration = Duration::from_millis(20);
+const REST_WITH_MORE: Duration = Duration::from_millis(5);
 
 /// How often alarms are looked at.
 const ALARMS_EVERY: Duration = Duration::from_secs(60);

@@ -125,6 +125,11 @@ pub(super) fn is_accept(command: &Command) -> bool {
     matches!(command.work, Work::Accept(_))
 }
 
+/// Whether nobody is owed what it changes: what retention has removed, it would remove again.
+pub(super) fn is_retention(command: &Command) -> bool {
+    matches!(command.work, Work::Prune(..))
+}
+
 /// How many submissions a command accepts.
 pub(super) fn accepts(command: &Command) -> usize {
     match &command.work {

@@ -13,7 +13,7 @@ use crate::model::{EventId, Timestamp};
 use crate::store::{Pruned, Retention};
 
 /// A slice ends with the event at which it has taken so long: whoever wants to store something waits behind it.
-const SLICE: Duration = Duration::from_millis(3);
+const SLICE: Duration = Duration::from_millis(1);
 /// Events looked at together.
 const LOOKED_AT: i64 = 64;
 /// Tombstones looked at in one slice.

@@ -16,7 +16,7 @@ use super::ballast::Ballast;
 use super::checkpoint::Checkpointer;
 use super::cushion::Cushion;
 use super::engine::{ClockGuard, Commons, Engine, judge};
-use super::inbox::{Group, Inbox, is_accept, refuse};
+use super::inbox::{Group, Inbox, is_accept, is_retention, refuse};
 use super::perform::perform;
 use super::queue::{Call, Command, Done, Shared, Work};
 use super::syncer::{Committed, Syncer};
@@ -202,7 +202,7 @@ impl Writer {
             Ok((woke, done)) => {
                 let ends_trouble = self.after_commit(&group.commands, &done);
                 let Some(engine) = self.engine.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
-                let log = engine.wrote.then(|| Arc::clone(&engine.log));
+                let log = is_owed(engine, &group.commands).then(|| Arc::clone(&engine.log));
                 let taken = std::mem::take(&mut engine.taken);
                 Ok(Committed { group: Vec::new(), done, taken, log, woke, ends_trouble, began })
             }
@@ -261,7 +261,7 @@ impl Writer {
     /// Where a trouble is over once it is durable: how many there had been.
     fn after_commit(&mut self, group: &[Box<Command>], done: &[Result<Done, StoreError>]) -> Option<u64> {
         let engine = self.engine.as_ref()?;
-        let wrote = engine.wrote;
+        let is_owed = is_owed(engine, group);
         self.guard = engine.guard;
         self.shared.keys.store(engine.dedupe.keys(), Ordering::Relaxed);
         self.vacuum |=
@@ -273,8 +273,14 @@ impl Writer {
         }
         // Only an accept shows that there is room again; anything that writes shows that the disk answers.
         let accepted = group.iter().any(|command| is_accept(command)) && !self.is_short();
-        (wrote && (accepted || !self.shared.is_full())).then(|| self.shared.troubles())
+        (is_owed && (accepted || !self.shared.is_full())).then(|| self.shared.troubles())
     }
+}
+
+/// Whether somebody waits for the disk to have it. Retention waits for the next sync: one of its own would only keep the disk
+/// from those who do, and would show nothing of whether it answers.
+fn is_owed(engine: &Engine, group: &[Box<Command>]) -> bool {
+    engine.wrote && !group.iter().all(|command| is_retention(command))
 }
 
 /// Whether the statement itself was refused, and not the disk.
