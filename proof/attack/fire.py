@@ -215,12 +215,15 @@ def _traces(fired):
 
 
 def _writes_alone(fired, seconds):
-    """Whether the files change within that time although nobody asks for anything."""
+    """Whether the files change although nobody asks for anything: as the store does every ten seconds."""
     if seconds < 1:
         return False  # Nothing is written so often; who waits for it would only find what comes once in a while.
-    before = watch.look(fired.gateway, fired.arena)
-    time.sleep(min(seconds, 30))
-    return before.files != watch.look(fired.gateway, fired.arena).files
+    before, deadline = fired.gateway.files(), time.monotonic() + min(max(12, 2 * seconds), 40)
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if fired.gateway.files() != before:
+            return True
+    return False
 
 
 def _judge_bodies(fired, answered, new):
