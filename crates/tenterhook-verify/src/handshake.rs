@@ -131,6 +131,25 @@ impl Handshakes {
             .any(|rule| rule.method == Method::POST && (rule.proof != Proof::Request || tokenless))
     }
 
+    /// Whether one that comes with `method` has to verify first: [`Handshakes::after`] is then to be asked for it.
+    #[must_use]
+    pub fn verify_first(&self, method: &Method) -> bool {
+        self.rules.iter().any(|rule| rule.method == *method && rule.proof == Proof::Request)
+    }
+
+    /// Whether the provider brings its key in one of them.
+    #[must_use]
+    pub fn learn(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.action, Action::Learn(_)))
+    }
+
+    /// Whether one of them is answered only while a registration is pending: a key is learnt, or a test is granted that
+    /// nobody signed.
+    #[must_use]
+    pub fn await_registration(&self) -> bool {
+        self.learn() || self.rules.iter().any(|rule| rule.pending)
+    }
+
     /// The methods of the requests that it answers, `POST` first.
     #[must_use]
     pub fn methods(&self) -> Vec<&Method> {

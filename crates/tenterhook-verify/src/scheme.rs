@@ -142,6 +142,14 @@ impl Scheme {
         matches!(&*self.family, Family::Coded(scheme) if scheme.fetches_keys())
     }
 
+    /// Whether the provider gives these keys to its customers only: whoever fetches one says who asks ([`KeyFile::PlaidKey`]).
+    ///
+    /// [`KeyFile::PlaidKey`]: crate::remote::KeyFile::PlaidKey
+    #[must_use]
+    pub fn fetches_with_credentials(&self) -> bool {
+        matches!(&*self.family, Family::Coded(scheme) if scheme.fetches_with_credentials())
+    }
+
     /// Whether the scheme only compares a shared token or credentials: it then proves nothing about the content.
     #[must_use]
     pub fn is_token(&self) -> bool {

@@ -59,6 +59,12 @@ impl Verifier {
         self
     }
 
+    /// The same verifier with other secrets; refuses those that do not decode by the scheme's key rule, all problems at once.
+    pub fn with_secrets(&self, secrets: Vec<Secret>) -> Result<Self, Vec<SpecError>> {
+        let Self { secrets, keys, .. } = Self::new(self.scheme.clone(), secrets)?;
+        Ok(Self { secrets, keys, ..self.clone() })
+    }
+
     /// The scheme.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {

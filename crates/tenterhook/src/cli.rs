@@ -20,6 +20,7 @@ pub mod send;
 pub mod serve;
 pub mod sign;
 pub mod signing;
+pub mod sources;
 pub mod vectors;
 pub mod verify;
 
@@ -74,8 +75,7 @@ enum Command {
     Dead(dead::DeadArgs),
     Replay(dead::ReplayArgs),
     Ledger(look::LedgerArgs),
-    /// Lists the sources of the running gateway
-    Sources(look::ListArgs),
+    Sources(sources::SourcesArgs),
     /// Lists the destinations: breaker, backlog, dead letters
     Destinations(look::ListArgs),
     /// Lists the requests that were refused of late, with the reason that the sender was not told
@@ -128,7 +128,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dead(args) => runtime()?.block_on(dead::run(global, &args)),
         Command::Replay(args) => runtime()?.block_on(dead::replay(global, &args)),
         Command::Ledger(args) => runtime()?.block_on(look::ledger(global, &args)),
-        Command::Sources(args) => runtime()?.block_on(look::sources(global, &args)),
+        Command::Sources(args) => runtime()?.block_on(sources::run(global, &args)),
         Command::Destinations(args) => runtime()?.block_on(look::destinations(global, &args)),
         Command::Rejections(args) => runtime()?.block_on(look::rejections(global, &args)),
         Command::Audit(args) => runtime()?.block_on(look::audit(global, &args)),

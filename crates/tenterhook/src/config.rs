@@ -9,6 +9,7 @@ mod exec;
 mod file;
 mod gateway;
 pub mod init;
+pub mod learnt;
 mod mask;
 mod overrides;
 mod problem;
@@ -45,6 +46,7 @@ use crate::source::Source;
 use crate::store::Retention;
 
 /// A config, checked and built: what `server::run` starts and what a reload replaces, as one generation.
+#[derive(Clone)]
 pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
@@ -100,6 +102,8 @@ pub struct ServerSettings {
     pub commit_timeout: Duration,
     /// Requests per second from one address before verification, where the source says nothing.
     pub rate_per_address: Option<crate::policy::limit::RatePolicy>,
+    /// Stands in for the hosts that providers' keys are fetched from. For tests.
+    pub key_server: Option<String>,
     /// How long a stop waits for requests and attempts in flight.
     pub grace: Duration,
     /// Worker threads; 0: one for each core.

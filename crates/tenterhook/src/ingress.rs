@@ -8,6 +8,7 @@ mod handshake;
 mod health;
 mod journal;
 mod keys;
+mod registration;
 mod reply;
 mod screen;
 
@@ -20,6 +21,7 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use ipnet::IpNet;
+use tenterhook_verify::Handshake;
 
 use crate::model::{Accepted, Clock, Submission};
 use crate::net::listener::Peer;
@@ -32,6 +34,7 @@ use crate::telemetry::rejections::Rejections;
 use budget::Budget;
 pub use handshake::Confirm;
 pub use keys::FetchKey;
+pub use registration::{KeepError, KeepKey, LearntKey, Registrations};
 
 use door::Doors;
 use journal::{Journal, Visit};
@@ -62,6 +65,8 @@ pub struct IngressSettings {
     pub confirm: Option<Arc<dyn Confirm>>,
     /// Who fetches keys that live at a provider; without one such a request is refused.
     pub keys: Option<Arc<dyn FetchKey>>,
+    /// Who keeps the keys that providers bring; without one none is learnt.
+    pub keeper: Option<Arc<dyn KeepKey>>,
 }
 
 impl Default for IngressSettings {
@@ -73,6 +78,7 @@ impl Default for IngressSettings {
             rate_per_address: None,
             confirm: None,
             keys: None,
+            keeper: None,
         }
     }
 }
@@ -85,6 +91,7 @@ pub struct Ingress {
     journal: Journal,
     budget: Arc<Budget>,
     keys: Keys,
+    registrations: Arc<Registrations>,
     doors: ArcSwap<Doors>,
 }
 
@@ -108,8 +115,15 @@ impl Ingress {
             journal,
             budget,
             keys: Keys::default(),
+            registrations: Arc::default(),
             doors: ArcSwap::from_pointee(doors),
         })
+    }
+
+    /// The windows in which keys are learnt. They outlive reloads.
+    #[must_use]
+    pub fn registrations(&self) -> &Registrations {
+        &self.registrations
     }
 
     /// Replaces sources and settings for the requests that arrive from now on. Limits that stay the same keep what
@@ -164,11 +178,12 @@ impl Ingress {
         screen::source(&door, &head, &body, visit)?;
         let (bytes, _share) = body::read(body, &door.source.limits, &self.budget).await?;
         visit.body_is_read = true;
-        let inbound = visit.inbound(head, bytes);
+        let is_pending = self.registrations.pending_until(&door.source.name, visit.received_at).is_some();
+        let inbound = visit.inbound(head, bytes, is_pending);
         let admitted = match self.admit(&door.source, &inbound, &doors.settings).await? {
             Admission::Event(admitted) => *admitted,
             Admission::Handshake(asked) => {
-                let answer = handshake::meet(asked, doors.settings.confirm.as_deref()).await?;
+                let answer = self.meet(asked, &door.source, visit, &doors.settings).await?;
                 self.journal.handshake(visit, answer.status());
                 return Ok(answer);
             }
@@ -181,6 +196,24 @@ impl Ingress {
         let answer = reply::receipt(&accepted, &event, &door.source.response);
         self.journal.accepted(visit, &event, &accepted, answer.status());
         Ok(answer)
+    }
+
+    /// Does what a handshake asks for, and answers it.
+    async fn meet(
+        &self,
+        asked: Handshake,
+        source: &Source,
+        visit: &Visit,
+        settings: &IngressSettings,
+    ) -> Result<Response<Full<Bytes>>, Rejection> {
+        match asked {
+            Handshake::Learn { secret, answer } => {
+                self.registrations.learn(secret, source, visit, settings.keeper.as_ref()).await?;
+                self.journal.key_learnt(visit);
+                Ok(handshake::respond(answer))
+            }
+            other => handshake::meet(other, settings.confirm.as_deref()).await,
+        }
     }
 
     /// Verifies, with the provider's key fetched first where it is not at hand.
@@ -198,7 +231,8 @@ impl Ingress {
         let (Some(need), Some(fetcher)) = (refusal.needs(), settings.keys.as_deref()) else {
             return Err(Rejection::refused(refusal, source));
         };
-        let brought = self.keys.bring(need, &ring, fetcher, inbound.judged_at.to_system()).await;
+        let (who, now) = (source.key_credentials.as_ref(), inbound.judged_at.to_system());
+        let brought = self.keys.bring(need, who, &ring, fetcher, now).await;
         brought.map_err(Rejection::no_key)?;
         source.admit(inbound, &self.keys.ring()).map_err(|refusal| Rejection::refused(refusal, source))
     }

@@ -21,6 +21,7 @@ pub mod id;
 pub mod lane;
 pub mod ledger;
 pub mod name;
+pub mod registration;
 pub mod time;
 
 pub use delivery::{
@@ -35,4 +36,5 @@ pub use id::{DeliveryId, EventId};
 pub use lane::{BreakerState, LaneView};
 pub use ledger::{DestinationStats, EventCounts, Ledger, Stats};
 pub use name::{DestinationName, SourceName};
+pub use registration::{FormerKeys, Registration};
 pub use time::{Clock, ManualClock, Origin, SystemClock, Timestamp};

@@ -6,6 +6,7 @@
 mod confirm;
 mod gateway;
 mod keys;
+mod registration;
 mod upkeep;
 mod view;
 
@@ -120,7 +121,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let store = gateway::open_store(&config, &clock, &metrics).await.map_err(StartError::Store)?;
         let store = store.around(around);
-        let gateway = Arc::new(Gateway::new(config, environment, clock, metrics, store, tls));
+        let gateway = Gateway::new(config, environment, clock, metrics, store, tls);
         Ok(Self::run(gateway, ingress, admin))
     }
 

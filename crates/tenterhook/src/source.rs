@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
-use tenterhook_verify::{HandshakeSettings, Handshakes, Locators, Provider, Verifier};
+use tenterhook_verify::{HandshakeSettings, Handshakes, Locators, Provider, Secret, Verifier};
 
 use crate::model::{DedupePolicy, DestinationName, SourceName};
 use crate::policy::limit::RatePolicy;
@@ -26,12 +26,16 @@ pub struct Source {
     pub path: String,
     /// Its catalog entry; `None` for a provider of one's own.
     pub provider: Option<&'static Provider>,
-    /// Scheme and secrets.
+    /// Scheme and secrets: those of the config first, then those that the provider brought.
     pub verifier: Verifier,
+    /// How many of the verifier's secrets, the first ones, are of the config.
+    pub secrets_configured: usize,
     /// What the provider asks before it sends, and to see that somebody is there.
     pub handshakes: Handshakes,
     /// What these are held against.
     pub handshake_settings: HandshakeSettings,
+    /// Who asks, where the provider gives its keys to its customers only.
+    pub key_credentials: Option<KeyCredentials>,
     /// How the idempotency key is found.
     pub event_id: IdRule,
     /// How the event type is found, where the catalog's own rule is overridden or there is none.
@@ -53,6 +57,15 @@ pub struct Source {
     pub public_url: Option<String>,
     /// Headers that are stored and forwarded although they usually are not (`Authorization`, `Cookie`, …).
     pub forward_headers: Vec<HeaderName>,
+}
+
+/// By what a provider knows its customer when a key is asked for.
+#[derive(Clone, Debug)]
+pub struct KeyCredentials {
+    /// The account; no secret.
+    pub client_id: String,
+    /// Its secret.
+    pub secret: Secret,
 }
 
 /// How the idempotency key of an event is found.

@@ -135,6 +135,11 @@ pub(crate) trait Coded: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the provider gives its keys only to whom it knows.
+    fn fetches_with_credentials(&self) -> bool {
+        false
+    }
+
     /// Whether keys are fetched where none is configured.
     fn fetches_keys(&self) -> bool {
         false

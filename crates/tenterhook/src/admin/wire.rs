@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{AttemptWire, ConflictWire, DeliveryDetailWire, DeliveryWire, EventDetailWire, EventWire};
 pub use gateway::{
-    AuditWire, DestinationWire, HealthWire, LaneWire, PausedWire, ReadyWire, RejectionWire, ReloadWire,
-    SourceWire, StoreHealthWire, TestWire,
+    AuditWire, DestinationWire, HealthWire, LaneWire, PausedWire, ReadyWire, RegistrationOrderWire,
+    RegistrationWire, RejectionWire, ReloadWire, SourceWire, StoreHealthWire, TestWire,
 };
 
 use crate::model::Ledger;

@@ -1,4 +1,4 @@
-//! The short commands that look at a gateway or touch one destination: `ledger`, `sources`, `destinations`, `rejections`,
+//! The short commands that look at a gateway or touch one destination: `ledger`, `destinations`, `rejections`,
 //! `audit`, `pause`, `resume`, `reload`.
 
 use clap::Args;
@@ -65,15 +65,6 @@ pub async fn ledger(global: &Global, args: &LedgerArgs) -> Result<(), Failure> {
     if fine { Ok(()) } else { Err(Failure::silent(Exit::Invalid)) }
 }
 
-const SOURCES: &[Column] = &[
-    ("source", "/name"),
-    ("provider", "/provider"),
-    ("path", "/path"),
-    ("live secrets", "/secrets_live"),
-    ("routes", "/routes"),
-    ("take care", "/warnings"),
-];
-
 const DESTINATIONS: &[Column] = &[
     ("destination", "/name"),
     ("target", "/target"),
@@ -98,11 +89,6 @@ const REJECTIONS: &[Column] = &[
 const AUDIT: &[Column] =
     &[("at", "/at"), ("who", "/actor"), ("did", "/action"), ("to", "/subject"), ("count", "/count")];
 
-/// Runs `sources`.
-pub async fn sources(global: &Global, args: &ListArgs) -> Result<(), Failure> {
-    list(global, args, "/api/v1/sources", SOURCES).await
-}
-
 /// Runs `destinations`.
 pub async fn destinations(global: &Global, args: &ListArgs) -> Result<(), Failure> {
     list(global, args, "/api/v1/destinations", DESTINATIONS).await
@@ -118,7 +104,13 @@ pub async fn audit(global: &Global, args: &ListArgs) -> Result<(), Failure> {
     list(global, args, "/api/v1/audit", AUDIT).await
 }
 
-async fn list(global: &Global, args: &ListArgs, path: &str, columns: &[Column]) -> Result<(), Failure> {
+/// Prints a list of the API.
+pub(super) async fn list(
+    global: &Global,
+    args: &ListArgs,
+    path: &str,
+    columns: &[Column],
+) -> Result<(), Failure> {
     let gateway = Gateway::find(global)?;
     let found: page::Page = gateway.get(path, &[]).await?;
     page::print(&found.items, args.json, columns)?;

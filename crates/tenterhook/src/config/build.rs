@@ -11,7 +11,8 @@ use super::schema::{self, SOURCE};
 use super::secrets::Resolver;
 use super::section::Section;
 use super::{
-    AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, routes, source,
+    AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, learnt,
+    routes, source,
 };
 use crate::destination::command::CommandDestination;
 use crate::destination::http::HttpDestination;
@@ -32,6 +33,7 @@ pub(super) struct Parts {
 pub(super) fn build(root: &Table, resolver: &mut Resolver<'_>, findings: &mut Findings) -> Parts {
     let server = gateway::server(root, resolver, findings);
     let store = gateway::store(root, resolver, findings);
+    resolver.learnt = learnt::directory(&store.url);
     let admin = gateway::admin(root, &server, resolver, findings);
     let source_paths = paths(root, "sources");
     let destination_paths = paths(root, "destinations");
@@ -196,6 +198,10 @@ fn senders(sources: &[Arc<Source>], destination: &DestinationName) -> Senders {
         source.routes.iter().any(|route| route.destination == *destination)
             || source.unmatched == crate::source::Unmatched::Deliver(destination.clone())
     };
-    let sender = |source: &Arc<Source>| (source.name.clone(), Arc::new(source.verifier.clone()));
-    sources.iter().filter(sends).map(sender).collect()
+    // A key that a provider brought is nobody's but the provider's: no handler can verify with it.
+    let sender = |source: &Arc<Source>| {
+        let secrets = source.verifier.secrets().iter().take(source.secrets_configured).cloned().collect();
+        Some((source.name.clone(), Arc::new(source.verifier.with_secrets(secrets).ok()?)))
+    };
+    sources.iter().filter(sends).filter_map(sender).collect()
 }

@@ -31,6 +31,7 @@ pub(super) fn server(root: &Table, resolver: &Resolver<'_>, findings: &mut Findi
         idle_timeout: section.set_duration("idle_timeout"),
         commit_timeout: section.set_duration("commit_timeout"),
         rate_per_address: section.rate("rate_per_address"),
+        key_server: key_server(section, findings),
         grace: section.set_duration("grace"),
         workers: section.integer("workers").unwrap_or_default(),
         log: LogSettings {
@@ -58,6 +59,15 @@ fn tls(section: Section<'_>, resolver: &Resolver<'_>, findings: &mut Findings) -
         certificate_file: tls.file("certificate_file", resolver.directory)?,
         key_file: tls.file("key_file", resolver.directory)?,
     })
+}
+
+/// Whoever answers there decides what is authentic: it is warned about at every start.
+fn key_server(section: Section<'_>, findings: &mut Findings) -> Option<String> {
+    let url = section.text("key_server")?;
+    let message = "keys are taken from a server that stands in for the providers' own: whoever answers there decides \
+                   what is authentic";
+    findings.warning(&section.at("key_server"), message, "for tests only: remove it");
+    Some(url)
 }
 
 fn check_listeners(section: Section<'_>, settings: &ServerSettings, findings: &mut Findings) {

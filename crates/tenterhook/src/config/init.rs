@@ -25,7 +25,24 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
     let mut variables = Vec::new();
     let mut source = format!("provider = \"{name}\"\n");
     let has_secret = !provider.scheme.is_unsigned() && !provider.scheme.fetches_keys();
-    if provider.public_keys.is_empty() && has_secret {
+    let learns = provider.handshakes.learn();
+    if learns {
+        let _ = writeln!(
+            source,
+            "# no `secrets`: {} brings its key when the webhook is created there.\n# Before that: tenterhook sources pending {name}",
+            provider.display
+        );
+    }
+    if provider.scheme.fetches_with_credentials() {
+        let variable = format!("{}_SECRET", name.to_ascii_uppercase().replace(['-', '.'], "_"));
+        let _ = writeln!(
+            source,
+            "settings = {{ client_id = \"change-me\", secret = \"env:{variable}\" }}   # by these the keys are asked for"
+        );
+        variables
+            .push((variable, format!("the API secret that {} shows beside the client id", provider.display)));
+    }
+    if provider.public_keys.is_empty() && has_secret && !learns {
         let variable = format!("{}_WEBHOOK_SECRET", name.to_ascii_uppercase().replace(['-', '.'], "_"));
         let what = if provider.scheme.is_asymmetric() { "public key" } else { "signing secret" };
         let _ = match &provider.spec.key_id {

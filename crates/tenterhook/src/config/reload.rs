@@ -15,6 +15,7 @@ impl Config {
             ("server.connections_max", server.connections_max != changed.connections_max),
             ("server.header_timeout", server.header_timeout != changed.header_timeout),
             ("server.idle_timeout", server.idle_timeout != changed.idle_timeout),
+            ("server.key_server", server.key_server != changed.key_server),
             ("server.workers", server.workers != changed.workers),
             ("server.log", server.log != changed.log),
             ("store.url", self.store.url != next.store.url),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tenterhook_verify::Secret;
@@ -57,6 +57,8 @@ pub(super) struct Resolver<'e> {
     pub(super) environment: &'e BTreeMap<String, String>,
     /// Judges dates.
     pub(super) now: Timestamp,
+    /// Where the keys are that providers brought; `None`: nowhere.
+    pub(super) learnt: Option<PathBuf>,
     /// Variables that hold secrets of this config: no command sees them.
     named: BTreeSet<String>,
     found: BTreeMap<String, Result<Vec<u8>, Refusal>>,
@@ -80,7 +82,7 @@ impl<'e> Resolver<'e> {
     ) -> Self {
         let mut named = BTreeSet::new();
         root.0.iter().for_each(|(_, node)| collect_variables(node, &mut named));
-        Self { directory, environment, now, named, found: BTreeMap::new() }
+        Self { directory, environment, now, learnt: None, named, found: BTreeMap::new() }
     }
 
     /// All of a list of secrets. Refuses a list of which none counts now; warns about those that do not count any more

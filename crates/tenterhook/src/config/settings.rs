@@ -10,6 +10,7 @@ use super::file::{Node, Value};
 use super::problem::Findings;
 use super::secrets::{Resolver, Rules};
 use super::section::Section;
+use crate::source::KeyCredentials;
 
 /// Settings that are for handshakes; all others are the scheme's.
 const OF_HANDSHAKES: [&str; 4] = ["allowed_origins", "key_name", "service_ids", "topics"];
@@ -41,6 +42,43 @@ pub(super) fn handshakes(
     })
 }
 
+/// Settings that say who asks for keys.
+const OF_CREDENTIALS: [&str; 2] = ["client_id", "secret"];
+
+/// By what the provider knows its customer, where keys are configured by nobody and given to customers only.
+pub(super) fn credentials(
+    scheme: Option<&Scheme>,
+    has_keys: bool,
+    section: Section<'_>,
+    resolver: &mut Resolver<'_>,
+    findings: &mut Findings,
+) -> Option<KeyCredentials> {
+    if !scheme.is_some_and(Scheme::fetches_with_credentials) {
+        return None;
+    }
+    let entries = section.entries("settings");
+    let written = |wanted: &str| entries.iter().find(|(name, ..)| *name == wanted);
+    let (client_id, secret) = (written("client_id"), written("secret"));
+    if client_id.is_none() || secret.is_none() {
+        if !has_keys || client_id.is_some() || secret.is_some() {
+            findings.problem(
+                &section.at("settings"),
+                "`client_id` and `secret` are missing: the provider gives its keys to its customers only",
+                "add `settings = { client_id = \"…\", secret = \"env:NAME\" }`, both as the provider's dashboard shows them",
+            );
+        }
+        return None;
+    }
+    let (_, id_place, id_node) = client_id?;
+    let client_id = id_node.text().filter(|text| !text.is_empty()).map(str::to_owned);
+    if client_id.is_none() {
+        findings.problem(id_place, "expected a text", "the client id of the account");
+    }
+    let (_, place, node) = secret?;
+    let secret = resolver.secret(place, node, Rules::default(), findings)?;
+    Some(KeyCredentials { client_id: client_id?, secret })
+}
+
 /// Reads both.
 pub(super) fn read(
     scheme: Option<&Scheme>,
@@ -53,7 +91,11 @@ pub(super) fn read(
     let declared = scheme.map(Scheme::settings).unwrap_or_default();
     let mut settings = Settings::default();
     let mut handshake = HandshakeSettings::default();
+    let with_credentials = scheme.is_some_and(Scheme::fetches_with_credentials);
     for (name, place, node) in section.entries("settings") {
+        if with_credentials && OF_CREDENTIALS.contains(&name) {
+            continue;
+        }
         let Some(value) = value_of(node) else {
             findings.problem(
                 &place,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use http::StatusCode;
 use tenterhook_verify::{
-    Locator, Locators, Provider, Scheme, Secret, Settings, SpecError, Verifier, provider,
+    Handshakes, Locator, Locators, Provider, Scheme, Secret, Settings, SpecError, Verifier, provider,
 };
 
 use super::file::{Node, Value};
@@ -12,7 +12,7 @@ use super::problem::{Findings, Place, closest, quoted, shown, suggestion};
 use super::schema::VERIFY;
 use super::secrets::{Resolver, Rules, SECRET_BYTES_MIN};
 use super::section::Section;
-use super::{settings, values, verify};
+use super::{learnt, settings, values, verify};
 use crate::model::{DedupePolicy, DestinationName, OnConflict, OnDuplicateOfDead, OnRepeat, SourceName};
 use crate::policy::limit::RatePolicy;
 use crate::policy::route::Glob;
@@ -38,11 +38,16 @@ pub(super) fn build(
         None => own_scheme(section, findings),
     };
     judge_unsigned(scheme.as_ref(), section, findings);
-    let keys = keys(provider, scheme.as_ref(), section, resolver, findings);
     let handshakes = settings::handshakes(provider, section, findings);
+    let keys = keys(provider, scheme.as_ref(), &handshakes, section, resolver, findings);
     let (settings, handshake_settings) =
         settings::read(scheme.as_ref(), &handshakes, section, resolver, findings);
-    let verifier = verifier(scheme?, keys?, settings, section, findings)?;
+    let has_keys = keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let key_credentials = settings::credentials(scheme.as_ref(), has_keys, section, resolver, findings);
+    let mut keys = keys?;
+    let secrets_configured = keys.len();
+    keys.extend(learnt_keys(name, &handshakes, secrets_configured, section, resolver, findings)?);
+    let verifier = verifier(scheme?, keys, settings, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
     warn_about_odd_pairs(provider, &verifier, section, findings);
     Some(Source {
@@ -51,6 +56,7 @@ pub(super) fn build(
         provider,
         handshakes,
         handshake_settings,
+        key_credentials,
         event_id: event_id(provider, section),
         event_type: section.node("event_type").and_then(locators),
         events: section.texts("events").into_iter().map(Glob::new).collect(),
@@ -65,6 +71,7 @@ pub(super) fn build(
             .iter()
             .filter_map(|name| name.parse().ok())
             .collect(),
+        secrets_configured,
         verifier,
     })
 }
@@ -162,6 +169,7 @@ fn judge_unsigned(scheme: Option<&Scheme>, section: Section<'_>, findings: &mut 
 fn keys(
     provider: Option<&'static Provider>,
     scheme: Option<&Scheme>,
+    handshakes: &Handshakes,
     section: Section<'_>,
     resolver: &mut Resolver<'_>,
     findings: &mut Findings,
@@ -191,11 +199,40 @@ fn keys(
         );
     }
     let scheme = scheme?;
-    if complete && keys.is_empty() && !scheme.is_unsigned() && !scheme.fetches_keys() {
+    let comes_by_itself = scheme.fetches_keys() || (handshakes.learn() && resolver.learnt.is_some());
+    if complete && keys.is_empty() && !scheme.is_unsigned() && !comes_by_itself {
         missing_keys(scheme, section, findings);
         return None;
     }
     complete.then_some(keys)
+}
+
+/// The keys that the provider brought so far.
+fn learnt_keys(
+    name: &SourceName,
+    handshakes: &Handshakes,
+    secrets_configured: usize,
+    section: Section<'_>,
+    resolver: &Resolver<'_>,
+    findings: &mut Findings,
+) -> Option<Vec<(Place, Secret)>> {
+    let Some(directory) = resolver.learnt.as_deref().filter(|_| handshakes.learn()) else {
+        return Some(Vec::new());
+    };
+    let secrets = match learnt::read(directory, name) {
+        Ok(secrets) => secrets,
+        Err(message) => {
+            let hint = "restore the file; or take it away, and let the provider bring its key anew";
+            findings.problem(&section.place(), message, hint);
+            return None;
+        }
+    };
+    if secrets_configured == 0 && secrets.is_empty() {
+        let hint =
+            format!("`tenterhook sources pending {name}`, and then create the webhook at the provider");
+        findings.warning(&section.place(), learnt::NO_KEY_YET, hint);
+    }
+    Some(secrets.into_iter().map(|secret| (section.place(), secret)).collect())
 }
 
 /// A long text may hold a short key: what counts is what the MAC is keyed with.

@@ -1,5 +1,5 @@
-//! Answers what a provider asks before it sends. What is to be fetched is fetched by whoever was given for it; a key that a
-//! provider brings is not taken.
+//! Answers what a provider asks before it sends. What is to be fetched is fetched by whoever was given for it; keys that a
+//! provider brings are the matter of `registration`.
 
 use std::fmt::Debug;
 
@@ -32,12 +32,11 @@ pub(super) async fn meet(
             confirm.confirm(&url).await.map_err(Rejection::unconfirmed)?;
             Ok(respond(answer))
         }
-        // No registration is ever pending: such a handshake is refused before it comes here.
-        _ => Err(Rejection::unconfirmed("a key arrived, and none is awaited")),
+        _ => Err(Rejection::unconfirmed("nothing here does what is asked")),
     }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
+pub(super) fn respond(answer: Answer) -> Response<Full<Bytes>> {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let is_empty = answer.body.is_empty();
     let mut response = reply::json(status, answer.body);

@@ -72,7 +72,7 @@ impl Visit {
         door
     }
 
-    pub(super) fn inbound(&self, head: Parts, body: Bytes) -> Inbound {
+    pub(super) fn inbound(&self, head: Parts, body: Bytes, registration_pending: bool) -> Inbound {
         let original_url = head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         Inbound {
             method: head.method,
@@ -83,6 +83,7 @@ impl Visit {
             source_ip: Some(self.source_ip),
             received_at: self.received_at,
             judged_at: self.judged_at,
+            registration_pending,
         }
     }
 
@@ -201,6 +202,16 @@ impl Journal {
             source_ip = %visit.source_ip,
             status = status.as_u16(),
             "webhook_handshake_answered"
+        );
+    }
+
+    /// A line for a key that was learnt, of which nothing is said but that it is there.
+    pub(super) fn key_learnt(&self, visit: &Visit) {
+        tracing::warn!(
+            source = visit.door.as_ref().map(|door| door.source.name.as_str()),
+            correlation_id = visit.correlation_id.as_str(),
+            source_ip = %visit.source_ip,
+            "webhook_key_learnt"
         );
     }
 

@@ -12,6 +12,8 @@ use tenterhook_verify::remote::Roots;
 use tenterhook_verify::{KeyNeed, KeyRing};
 use tokio::time::Instant;
 
+use crate::source::KeyCredentials;
+
 /// Needs that are known at the same time, under way or failed; beyond it a need is refused.
 const NEEDS_MAX: usize = 64;
 /// How long a failure counts.
@@ -21,7 +23,7 @@ const FAILURE_LIFE: Duration = Duration::from_secs(30);
 #[async_trait]
 pub trait FetchKey: Send + Sync + Debug {
     /// The file at the need's URL. `Err`: what went wrong, in one line.
-    async fn fetch(&self, need: &KeyNeed) -> Result<Vec<u8>, String>;
+    async fn fetch(&self, need: &KeyNeed, who: Option<&KeyCredentials>) -> Result<Vec<u8>, String>;
 
     /// Where chains may end.
     async fn roots(&self) -> Arc<Roots>;
@@ -31,8 +33,11 @@ pub trait FetchKey: Send + Sync + Debug {
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     ring: ArcSwap<KeyRing>,
-    needs: Mutex<BTreeMap<KeyNeed, Arc<Need>>>,
+    needs: Mutex<BTreeMap<Question, Arc<Need>>>,
 }
+
+/// What is asked for, and in whose name: that one account is refused says nothing of another.
+type Question = (KeyNeed, Option<String>);
 
 /// One need: who holds the lock fetches, and finds the last failure in it.
 #[derive(Debug, Default)]
@@ -48,11 +53,12 @@ impl Keys {
     pub(super) async fn bring(
         &self,
         need: &KeyNeed,
+        who: Option<&KeyCredentials>,
         wanting: &Arc<KeyRing>,
         fetcher: &dyn FetchKey,
         now: SystemTime,
     ) -> Result<(), String> {
-        let place = self.place(need)?;
+        let place = self.place((need.clone(), who.map(|who| who.client_id.clone())))?;
         let mut failure = place.0.lock().await;
         if !Arc::ptr_eq(wanting, &self.ring()) {
             return Ok(());
@@ -60,7 +66,7 @@ impl Keys {
         if let Some((at, why)) = failure.as_ref().filter(|(at, _)| at.elapsed() < FAILURE_LIFE) {
             return Err(format!("{why} ({} s ago)", at.elapsed().as_secs()));
         }
-        match self.fetch(need, fetcher, now).await {
+        match self.fetch(need, who, fetcher, now).await {
             Ok(()) => {
                 *failure = None;
                 tracing::info!(url = need.url(), "webhook_key_fetched");
@@ -74,17 +80,26 @@ impl Keys {
         }
     }
 
-    async fn fetch(&self, need: &KeyNeed, fetcher: &dyn FetchKey, now: SystemTime) -> Result<(), String> {
-        let (file, roots) = (fetcher.fetch(need).await?, fetcher.roots().await);
+    async fn fetch(
+        &self,
+        need: &KeyNeed,
+        who: Option<&KeyCredentials>,
+        fetcher: &dyn FetchKey,
+        now: SystemTime,
+    ) -> Result<(), String> {
+        let (file, roots) = (fetcher.fetch(need, who).await?, fetcher.roots().await);
         let fetched = need.accept(&file, &roots, now)?;
+        if fetched.until() <= now {
+            return Err("the key has ended: what it signs is not taken any more".to_owned());
+        }
         self.ring.rcu(|ring| KeyRing::clone(ring).with(fetched.clone(), now));
         Ok(())
     }
 
     /// The place of a need. Those that nobody waits for and that have not failed of late make room.
-    fn place(&self, need: &KeyNeed) -> Result<Arc<Need>, String> {
+    fn place(&self, question: Question) -> Result<Arc<Need>, String> {
         let mut needs = self.needs.lock().unwrap_or_else(PoisonError::into_inner);
-        if needs.len() >= NEEDS_MAX && !needs.contains_key(need) {
+        if needs.len() >= NEEDS_MAX && !needs.contains_key(&question) {
             needs.retain(|_, place| {
                 let is_failed = |(at, _): &(Instant, String)| at.elapsed() < FAILURE_LIFE;
                 Arc::strong_count(place) > 1
@@ -94,6 +109,6 @@ impl Keys {
                 return Err("too many keys are being asked for".to_owned());
             }
         }
-        Ok(Arc::clone(needs.entry(need.clone()).or_default()))
+        Ok(Arc::clone(needs.entry(question).or_default()))
     }
 }

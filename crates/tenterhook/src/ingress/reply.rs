@@ -7,13 +7,16 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TY
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use tenterhook_verify::{HandshakeError, Reason, VerifyError};
+use tenterhook_verify::{HandshakeError, HandshakeReason, Reason, VerifyError};
 
 use crate::model::{Accepted, Known, Timestamp};
 use crate::source::{Refusal, ResponsePolicy, Source};
 use crate::store::{StoreError, StoreErrorKind};
 
 use super::journal::EventFacts;
+
+/// What the sender of a handshake is told, whatever is wrong with it.
+const NOT_GRANTED: &str = "this handshake is not granted";
 
 /// Why a request was refused.
 #[derive(Clone, Debug)]
@@ -65,9 +68,30 @@ impl Rejection {
             Refusal::Handshake(HandshakeError::Unverified(error)) => Self::unverified(error),
             Refusal::Handshake(HandshakeError::Refused { reason, detail, status }) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-                Self { detail, ..Self::new(status, reason.code(), "this handshake is not granted") }
+                let detail = match reason {
+                    HandshakeReason::UnexpectedHandshake => with_way_out(&detail, source),
+                    _ => detail,
+                };
+                Self { detail, ..Self::new(status, reason.code(), NOT_GRANTED) }
             }
         }
+    }
+
+    /// A key came that cannot be one of this source, or that came second.
+    pub(super) fn unlearnt(
+        reason: HandshakeReason,
+        status: StatusCode,
+        detail: &str,
+        source: &Source,
+    ) -> Self {
+        Self { detail: with_way_out(detail, source), ..Self::new(status, reason.code(), NOT_GRANTED) }
+    }
+
+    /// A key that was to be learnt could not be made durable.
+    pub(super) fn key_not_kept(detail: String) -> Self {
+        let told = "the key could not be kept; ask again later";
+        let rejection = Self::new(StatusCode::SERVICE_UNAVAILABLE, "key_not_kept", told);
+        Self { detail, retry_after: Some(Duration::from_secs(30)), ..rejection }
     }
 
     /// The provider's key could not be had: its request may be as good as any.
@@ -156,6 +180,11 @@ impl Rejection {
         let rejection = Self::new(status, error.reason.code(), told);
         Self { unverified: Some(error.reason), detail: error.detail, ..rejection }
     }
+}
+
+/// What to do about a key that nobody awaits.
+fn with_way_out(detail: &str, source: &Source) -> String {
+    format!("{detail}; to let the provider bring one: `tenterhook sources pending {}`", source.name)
 }
 
 #[derive(Serialize)]

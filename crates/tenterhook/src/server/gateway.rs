@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,17 +15,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmer;
 use super::keys::KeyFetcher;
+use super::registration::Keeper;
 use crate::admin::auth::{Auth, Token};
 use crate::admin::{self, AdminState};
 use crate::config::{self, AdminSettings, Config, ConfigError, ConfiguredDestination, Problem};
 use crate::destination::Destination;
 use crate::dispatcher::{Dispatcher, LanePolicy};
-use crate::ingress::{Generation, Ingress, IngressSettings};
-use crate::model::{Clock, DestinationName, LaneView, Reply};
+use crate::ingress::{Generation, Ingress, IngressSettings, KeepKey};
+use crate::model::{Clock, DestinationName, LaneView, Registration, Reply, SourceName, Timestamp};
 use crate::net::listener::{self, ListenerSettings};
 use crate::net::tls::server_config;
 use crate::ops::Ops;
-use crate::ops::live::{DestinationView, Live, SourceView};
+use crate::ops::live::{DestinationView, Live, RegistrationError, SourceView};
 use crate::store::memory::MemoryStore;
 use crate::store::sqlite::{SqliteSettings, SqliteStore};
 use crate::store::{AuditEntry, Store, StoreError, StoreErrorKind};
@@ -53,8 +54,15 @@ pub struct Gateway {
     dispatcher: Arc<Dispatcher>,
     ingress: Arc<Ingress>,
     tls: Option<TlsSlot>,
-    /// One reload at a time.
+    keeper: Arc<dyn KeepKey>,
+    /// One reload, or one key that is learnt, at a time.
     reloading: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway")
+    }
 }
 
 impl Gateway {
@@ -65,32 +73,64 @@ impl Gateway {
         metrics: Arc<Metrics>,
         opened: Opened,
         tls: Option<TlsSlot>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let Opened { store, fatal } = opened;
         let rejections = Arc::new(Rejections::default());
         let dispatcher =
             Dispatcher::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics), fastrand::u64(..));
-        let ingress = Ingress::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&metrics),
-            Arc::clone(&rejections),
-            generation(&config),
-        );
         name_metrics(&metrics, &config);
         dispatcher.set_destinations(destinations(&config));
-        Self {
-            config: ArcSwap::from_pointee(config),
-            environment,
-            clock,
-            metrics,
-            store,
-            fatal,
-            rejections,
-            dispatcher,
-            ingress,
-            tls,
-            reloading: tokio::sync::Mutex::default(),
+        Arc::new_cyclic(|this| {
+            let keeper: Arc<dyn KeepKey> = Arc::new(Keeper(Weak::clone(this)));
+            let ingress = Ingress::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                Arc::clone(&metrics),
+                Arc::clone(&rejections),
+                generation(&config, &keeper),
+            );
+            Self {
+                config: ArcSwap::from_pointee(config),
+                environment,
+                clock,
+                metrics,
+                store,
+                fatal,
+                rejections,
+                dispatcher,
+                ingress,
+                tls,
+                keeper,
+                reloading: tokio::sync::Mutex::default(),
+            }
+        })
+    }
+
+    /// The way in.
+    pub(super) fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    /// Held by whoever changes the config that runs.
+    pub(super) async fn one_at_a_time(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reloading.lock().await
+    }
+
+    /// Puts a config into place whose sources alone are new. To be called by whoever holds [`Self::one_at_a_time`].
+    pub(super) fn replace(&self, next: Config) {
+        self.ingress.set_generation(generation(&next, &self.keeper));
+        self.config.store(Arc::new(next));
+    }
+
+    /// A line in the audit trail for what the gateway did, if the store takes it in time.
+    pub(super) async fn record(&self, actor: &str, action: &str, subject: String) {
+        let (actor, action) = (actor.to_owned(), action.to_owned());
+        let entry = AuditEntry { id: 0, at: self.clock.now(), actor, action, subject, count: 0 };
+        let patience = self.config().server.commit_timeout;
+        match tokio::time::timeout(patience, self.store.audit(entry)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "audit_failed"),
+            Err(_) => tracing::warn!(error = "the store did not answer in time", "audit_failed"),
         }
     }
 
@@ -135,7 +175,7 @@ impl Gateway {
 
     /// Reads the config again and puts it into place as one generation, or changes nothing and says why.
     pub async fn reload_as(&self, actor: &str) -> Result<(), ReloadError> {
-        let _one_at_a_time = self.reloading.lock().await;
+        let _one_at_a_time = self.one_at_a_time().await;
         let now = self.config();
         let next = load(&now.path, &self.environment, &self.clock).await.map_err(ReloadError::Config)?;
         let fixed = now.unreloadable(&next);
@@ -151,21 +191,11 @@ impl Gateway {
         }
         name_metrics(&self.metrics, &next);
         self.dispatcher.set_destinations(destinations(&next));
-        self.ingress.set_generation(generation(&next));
+        self.ingress.set_generation(generation(&next, &self.keeper));
         let subject = next.path.display().to_string();
         self.config.store(Arc::new(next));
         tracing::info!(config = %subject, "config_reloaded");
-        let entry = AuditEntry {
-            id: 0,
-            at: self.clock.now(),
-            actor: actor.to_owned(),
-            action: "reload".to_owned(),
-            subject,
-            count: 0,
-        };
-        if let Err(error) = self.store.audit(entry).await {
-            tracing::warn!(error = %error, "audit_failed");
-        }
+        self.record(actor, "reload", subject).await;
         Ok(())
     }
 }
@@ -206,7 +236,11 @@ impl Live for Gateway {
 
     fn sources(&self) -> Vec<SourceView> {
         let (config, now) = (self.config(), self.clock.now());
-        config.sources.iter().map(|source| super::view::source(source, &config.warnings, now)).collect()
+        let view = |source: &Arc<crate::source::Source>| SourceView {
+            registration_until: self.ingress.registrations().pending_until(&source.name, now),
+            ..super::view::source(source, &config.warnings, now)
+        };
+        config.sources.iter().map(view).collect()
     }
 
     fn destinations(&self) -> Vec<DestinationView> {
@@ -227,6 +261,14 @@ impl Live for Gateway {
         let configured = self.config().destinations.get(destination)?.clone();
         let message = super::view::test_message(self.clock.now())?;
         configured.destination.deliver(&[message]).await.pop()
+    }
+
+    fn register(
+        &self,
+        source: &SourceName,
+        order: Registration,
+    ) -> Result<Option<Timestamp>, RegistrationError> {
+        Gateway::register(self, source, order)
     }
 
     async fn reload(&self) -> Result<(), String> {
@@ -323,7 +365,7 @@ pub(super) async fn open_store(
 }
 
 /// The part of a config that ingress works by.
-fn generation(config: &Config) -> Generation {
+fn generation(config: &Config, keeper: &Arc<dyn KeepKey>) -> Generation {
     let server = &config.server;
     Generation {
         sources: config.sources.clone(),
@@ -333,7 +375,8 @@ fn generation(config: &Config) -> Generation {
             commit_timeout: server.commit_timeout,
             rate_per_address: server.rate_per_address,
             confirm: Some(Confirmer::new()),
-            keys: Some(KeyFetcher::new()),
+            keys: Some(KeyFetcher::new(server.key_server.as_deref())),
+            keeper: Some(Arc::clone(keeper)),
         },
     }
 }

@@ -19,6 +19,8 @@ pub(super) fn source(source: &Source, warnings: &[Problem], now: Timestamp) -> S
         name: source.name.clone(),
         provider: source.provider.map_or_else(|| "custom".to_owned(), |provider| provider.name.clone()),
         path: source.path.clone(),
+        registration_until: None,
+        secrets_learnt: source.verifier.secrets().len().saturating_sub(source.secrets_configured),
         secrets_live: source.verifier.secrets().iter().filter(|it| it.is_live(now.to_system())).count(),
         routes: source.routes.iter().map(route).collect(),
         warnings: warnings.iter().filter(concerns).map(|problem| problem.message.clone()).collect(),

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tenterhook_verify::{Handshake, HandshakeError, KeyNeed, KeyRing, Request, Verified, VerifyError};
+use tenterhook_verify::{
+    Handshake, HandshakeError, HandshakeSettings, KeyNeed, KeyRing, Request, Verified, VerifyError,
+};
 
 use crate::model::{Admitted, AdmittedParts, Digest16, NewDelivery, OnDead, Priority, Timestamp};
 use crate::policy::route::route;
@@ -43,6 +45,8 @@ pub struct Inbound {
     pub received_at: Timestamp,
     /// The same moment by the wall clock: the time by which its own timestamp is judged.
     pub judged_at: Timestamp,
+    /// Whether a registration of the source was pending then: only in that time its provider may bring a key.
+    pub registration_pending: bool,
 }
 
 /// What a request turned out to be.
@@ -94,16 +98,19 @@ impl Source {
         if let Some(handshake) = self.ask(inbound)? {
             return Ok(Admission::Handshake(handshake));
         }
-        if inbound.method != Method::POST {
+        let is_post = inbound.method == Method::POST;
+        if !is_post && !self.handshakes.verify_first(&inbound.method) {
             return Err(Refusal::Method);
         }
         let url = self.judged_url(&inbound.original_url);
         let request = self.request(inbound, url.as_deref());
         let verified = self.verifier.verify_with(&request, ring, now).map_err(Refusal::Unverified)?;
-        if let Some(handshake) =
-            self.handshakes.after(&verified, &self.verifier, &self.handshake_settings, now)?
-        {
+        let settings = self.settings_of(inbound);
+        if let Some(handshake) = self.handshakes.after(&verified, &self.verifier, &settings, now)? {
             return Ok(Admission::Handshake(handshake));
+        }
+        if !is_post {
+            return Err(Refusal::Method);
         }
         let (id, keys) = self.keys(&verified);
         let parts = AdmittedParts {
@@ -137,7 +144,16 @@ impl Source {
         let url = self.judged_url(&inbound.original_url).unwrap_or(Cow::Borrowed(&inbound.original_url));
         let request = self.request(inbound, Some(&url));
         let now = inbound.judged_at.to_system();
-        self.handshakes.before(&request, &self.verifier, &self.handshake_settings, now)
+        self.handshakes.before(&request, &self.verifier, &self.settings_of(inbound), now)
+    }
+
+    /// What handshakes are held against at the moment of a request.
+    fn settings_of(&self, inbound: &Inbound) -> Cow<'_, HandshakeSettings> {
+        if inbound.registration_pending {
+            Cow::Owned(HandshakeSettings { pending: true, ..self.handshake_settings.clone() })
+        } else {
+            Cow::Borrowed(&self.handshake_settings)
+        }
     }
 
     /// What is owed for an admitted event: by its routes, in file order, or by `unmatched`; nothing for a type that

@@ -13,6 +13,8 @@ mod keys;
 mod limits;
 mod listener;
 mod log;
+mod oracles;
+mod registration;
 mod reload;
 mod said;
 mod support;

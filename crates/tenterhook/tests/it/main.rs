@@ -18,6 +18,8 @@ mod ingress;
 mod interop;
 mod layering;
 mod life;
+mod plaid;
+mod registration;
 mod rig;
 mod sqlite;
 mod store;

@@ -144,6 +144,10 @@ impl Coded for JwtScheme {
         self.policy.source != Source::Secrets
     }
 
+    fn fetches_with_credentials(&self) -> bool {
+        self.policy.source == Source::Plaid
+    }
+
     fn covers(&self, locator: &Locator) -> bool {
         match locator {
             Locator::Query(_) => self.policy.url != UrlHash::None,

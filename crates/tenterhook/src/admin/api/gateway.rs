@@ -1,6 +1,7 @@
 //! The gateway as a whole: ledger, sources, destinations, refusals, config, audit, reload.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -15,10 +16,16 @@ use crate::admin::body::JsonBody;
 use crate::admin::params::Params;
 use crate::admin::problem::Problem;
 use crate::admin::wire::{
-    AuditWire, DestinationWire, LedgerWire, PageWire, PausedWire, RejectionWire, ReloadWire, SourceWire,
-    TestWire,
+    AuditWire, DestinationWire, LedgerWire, PageWire, PausedWire, RegistrationOrderWire, RegistrationWire,
+    RejectionWire, ReloadWire, SourceWire, TestWire,
 };
-use crate::model::DestinationName;
+use crate::model::{DestinationName, FormerKeys, Registration, SourceName, Timestamp};
+use crate::ops::live::RegistrationError;
+
+/// The longest that a window is open.
+const OPEN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The longest end that a former key is given.
+const FORMER_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 type By = Extension<Option<Caller>>;
 
@@ -115,6 +122,63 @@ pub(super) async fn test(
     let tested = TestWire::of(reply);
     state.ops.audit(&actor(caller), "test", format!("{name}: {}", tested.outcome)).await?;
     Ok(Json(tested))
+}
+
+/// `POST /api/v1/sources/{name}/registration`. On the record before the window is open.
+pub(super) async fn register(
+    State(state): Shared,
+    Extension(caller): By,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    JsonBody(wire): JsonBody<RegistrationOrderWire>,
+) -> Answer<RegistrationWire> {
+    Params::read(&uri, &[])?;
+    let name: SourceName = in_path(path, "source")?;
+    let order = registration(&wire)?;
+    let live = state.live.as_ref().ok_or_else(Problem::not_running)?;
+    if !live.sources().iter().any(|view| view.name == name) {
+        return Err(Problem::unknown("source"));
+    }
+    let verb = if order.open_for.is_zero() { "closed" } else { "opened" };
+    state.ops.audit(&actor(caller), "register", format!("{name}: {verb}")).await?;
+    let until = live.register(&name, order).map_err(|error| unregistered(&name, error))?;
+    Ok(Json(RegistrationWire { source: name.to_string(), registration_until: until.map(Timestamp::rfc3339) }))
+}
+
+fn registration(wire: &RegistrationOrderWire) -> Result<Registration, Problem> {
+    let refused = |what: &str, hint: &str| Problem::bad_request("bad_order", what, hint);
+    let millis = |value: Option<u64>, max: Duration| match value.map(Duration::from_millis) {
+        Some(value) if value > max => Err(refused(
+            "the time is out of range",
+            "a window is open for a day at most, and keys end within a year",
+        )),
+        value => Ok(value),
+    };
+    let usual = Registration::default();
+    let former = match (millis(wire.former_for_ms, FORMER_MAX)?, wire.keep_former) {
+        (Some(_), true) => {
+            return Err(refused("`keep_former` and `former_for_ms` contradict each other", "leave one out"));
+        }
+        (None, true) => FormerKeys::Always,
+        (Some(time), false) => FormerKeys::For(time),
+        (None, false) => usual.former,
+    };
+    Ok(Registration { open_for: millis(wire.open_for_ms, OPEN_MAX)?.unwrap_or(usual.open_for), former })
+}
+
+fn unregistered(name: &SourceName, error: RegistrationError) -> Problem {
+    let conflict = Problem::new(StatusCode::CONFLICT, "no_registration");
+    match error {
+        RegistrationError::UnknownSource => Problem::unknown("source"),
+        RegistrationError::NothingToAwait => conflict.because(
+            format!("nothing is awaited for `{name}`: its provider brings no key"),
+            "its secret is in the provider's settings: write it into the config as `secrets`",
+        ),
+        RegistrationError::NowhereToKeep => conflict.because(
+            "the store is in memory, and a key that is learnt would end with this process",
+            "write `url = \"sqlite:PATH\"` in `[store]`",
+        ),
+    }
 }
 
 /// `GET /api/v1/rejections`.

@@ -56,6 +56,7 @@ pub(in crate::admin) fn table() -> Vec<(Route, Handler)> {
         change("/api/v1/dead/redrive", post(orders::redrive)),
         change("/api/v1/dead/purge", post(orders::purge)),
         read("/api/v1/sources", get(gateway::sources)),
+        change("/api/v1/sources/{name}/registration", post(gateway::register)),
         read("/api/v1/destinations", get(gateway::destinations)),
         change("/api/v1/destinations/{name}/pause", post(gateway::pause)),
         change("/api/v1/destinations/{name}/resume", post(gateway::resume)),

@@ -18,6 +18,10 @@ pub struct SourceWire {
     pub path: String,
     /// How many secrets count now.
     pub secrets_live: usize,
+    /// How many of all its secrets the provider brought.
+    pub secrets_learnt: usize,
+    /// Until when its provider may bring a key; `null` while no registration is pending.
+    pub registration_until: Option<String>,
     /// Its routes, one line each.
     pub routes: Vec<String>,
     /// What should be known about it.
@@ -33,10 +37,36 @@ impl SourceWire {
             provider: source.provider,
             path: source.path,
             secrets_live: source.secrets_live,
+            secrets_learnt: source.secrets_learnt,
+            registration_until: source.registration_until.map(Timestamp::rfc3339),
             routes: source.routes,
             warnings: source.warnings,
         }
     }
+}
+
+/// What is ordered of a registration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrationOrderWire {
+    /// How long the provider may take, in milliseconds; 0 closes a window. Unset: ten minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_for_ms: Option<u64>,
+    /// How long keys that were learnt before count on once a new one came, in milliseconds. Unset: a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former_for_ms: Option<u64>,
+    /// They count for good.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_former: bool,
+}
+
+/// The answer to that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationWire {
+    /// The source.
+    pub source: String,
+    /// Until when the provider may bring its key; `null`: not any more.
+    pub registration_until: Option<String>,
 }
 
 /// A destination with its lane and what it is owed.
@@ -224,7 +254,7 @@ pub struct AuditWire {
     pub at: String,
     /// Who: the token's name, `cli`, `anonymous` or `gateway`.
     pub actor: String,
-    /// What: `redrive`, `replay`, `purge`, `cancel`, `pause`, `resume`, `reload`, `test`.
+    /// What: `redrive`, `replay`, `purge`, `cancel`, `pause`, `resume`, `reload`, `test`, `register`, `learn`.
     pub action: String,
     /// To what.
     pub subject: String,

@@ -57,6 +57,14 @@ pub(in super::super) const SERVER: &[Key] = &[
         "Requests of one address, before verification, where the source says nothing; beyond it 429. Unset: no limit.",
     )
     .sample("\"100/s\""),
+    Key::new(
+        "key_server",
+        Kind::Url,
+        "Stands in for the hosts that providers' keys are fetched from (Plaid, SNS, PayPal, Google, Microsoft, Travis CI): the same \
+         paths are asked for here, without TLS if you like. For tests only: whoever answers there decides what is authentic. \
+         Read at start only.",
+    )
+    .sample("\"http://127.0.0.1:9000\""),
     Key::new("grace", Kind::duration(0, 10 * MINUTE), "How long a stop waits for requests and attempts in flight.").default("\"25s\""),
     Key::new(
         "workers",

@@ -57,6 +57,7 @@ fn every_code_of_a_problem_is_in_the_reference() {
         "method_not_allowed",
         "not_found",
         "not_running",
+        "no_registration",
         "too_large",
         "too_many_failures",
         "unauthorized",

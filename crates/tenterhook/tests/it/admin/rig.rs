@@ -15,12 +15,12 @@ use tenterhook::admin::auth::{Auth, Token};
 use tenterhook::admin::{AdminState, router, serve_request};
 use tenterhook::model::{
     Accepted, Admitted, AdmittedParts, BreakerState, Clock, DeadReason, DedupePolicy, DestinationName,
-    EventId, FailureKind, LaneView, Lease, ManualClock, NewDelivery, OnDead, Outcome, Priority, Reply,
-    Settled, Settlement, Submission, Timestamp, Verdict,
+    EventId, FailureKind, LaneView, Lease, ManualClock, NewDelivery, OnDead, Outcome, Priority, Registration,
+    Reply, Settled, Settlement, SourceName, Submission, Timestamp, Verdict,
 };
 use tenterhook::net::listener::Peer;
 use tenterhook::ops::Ops;
-use tenterhook::ops::live::{DestinationView, Live, SourceView};
+use tenterhook::ops::live::{DestinationView, Live, RegistrationError, SourceView};
 use tenterhook::store::memory::MemoryStore;
 use tenterhook::store::sqlite::{SqliteSettings, SqliteStore};
 use tenterhook::store::{Demand, LaneDemand, Store};
@@ -293,6 +293,7 @@ pub(super) async fn ask_from(router: &axum::Router, request: Request<Body>, addr
 #[derive(Default)]
 pub(super) struct MadeUp {
     pub(super) refuses_reload: Mutex<Option<String>>,
+    pub(super) registrations: Mutex<Vec<(SourceName, Registration)>>,
 }
 
 #[async_trait]
@@ -314,6 +315,8 @@ impl Live for MadeUp {
             provider: "stripe".to_owned(),
             path: "/webhooks/stripe".to_owned(),
             secrets_live: 2,
+            secrets_learnt: 0,
+            registration_until: None,
             routes: vec!["* -> app (normal)".to_owned()],
             warnings: vec![],
         }]
@@ -341,6 +344,19 @@ impl Live for MadeUp {
             result: None,
             took: Duration::from_millis(3),
         })
+    }
+
+    fn register(
+        &self,
+        source: &SourceName,
+        order: Registration,
+    ) -> Result<Option<Timestamp>, RegistrationError> {
+        self.registrations.lock().unwrap().push((source.clone(), order));
+        match (source.as_str(), order.open_for) {
+            ("stripe", time) if time.is_zero() => Ok(None),
+            ("stripe", time) => Ok(Some(START.plus(time))),
+            _ => Err(RegistrationError::NothingToAwait),
+        }
     }
 
     async fn reload(&self) -> Result<(), String> {

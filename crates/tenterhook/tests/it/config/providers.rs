@@ -52,6 +52,17 @@ fn section(provider: &Provider) -> String {
         let methods: Vec<String> = provider.handshakes.methods().iter().map(ToString::to_string).collect();
         let _ = writeln!(out, "- **Handshake:** answered at the door ({})", methods.join(", "));
     }
+    if provider.handshakes.learn() {
+        let _ = writeln!(
+            out,
+            "- **Key:** brought by {display} itself, in a window that `tenterhook sources pending` opens"
+        );
+    } else if provider.handshakes.await_registration() {
+        let _ = writeln!(
+            out,
+            "- **Test without a signature:** answered in a window that `tenterhook sources pending` opens"
+        );
+    }
     let horizon = match provider.retry_horizon.as_secs() / 3600 {
         0 => "none that is documented".to_owned(),
         hours @ 1..48 => format!("{hours} h"),

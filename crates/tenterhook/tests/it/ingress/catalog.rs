@@ -8,7 +8,7 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tenterhook::config::{self, init};
 use tenterhook::source::Source;
-use tenterhook_verify::{Provider, Request, catalog};
+use tenterhook_verify::{Provider, Request, Secret, catalog};
 
 use super::support::{Gateway, NOW, Post};
 
@@ -37,7 +37,13 @@ fn source(provider: &Provider, directory: &Path) -> Option<Source> {
     let environment: BTreeMap<_, _> =
         start.variables.iter().map(|(name, _)| (name.clone(), secret.clone())).collect();
     let config = config::load(&path, &environment, NOW).ok()?;
-    config.sources.first().map(|source| Source::clone(source))
+    let source = config.sources.first()?;
+    if !provider.handshakes.learn() {
+        return Some(Source::clone(source));
+    }
+    // Its key comes by a handshake.
+    let verifier = source.verifier.with_secrets(vec![Secret::new(secret)]).unwrap();
+    Some(Source { verifier, ..Source::clone(source) })
 }
 
 /// The provider's first sample as it arrives; `None` where the scheme cannot sign.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use data_encoding::BASE64;
 use tenterhook::ingress::{FetchKey, IngressSettings};
-use tenterhook::source::Source;
+use tenterhook::source::{KeyCredentials, Source};
 use tenterhook_verify::remote::Roots;
 use tenterhook_verify::{KeyNeed, Verifier};
 
@@ -25,7 +25,7 @@ struct StandIn {
 
 #[async_trait]
 impl FetchKey for StandIn {
-    async fn fetch(&self, need: &KeyNeed) -> Result<Vec<u8>, String> {
+    async fn fetch(&self, need: &KeyNeed, _: Option<&KeyCredentials>) -> Result<Vec<u8>, String> {
         assert!(need.url().starts_with("https://api.travis-ci.com/"), "{}", need.url());
         self.fetched.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
