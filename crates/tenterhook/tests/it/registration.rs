@@ -108,7 +108,8 @@ async fn a_key_is_learnt_in_its_window_counts_at_once_and_outlives_a_kill() {
     let sources = gateway.admin("/api/v1/sources").await;
     for source in sources["items"].as_array().unwrap() {
         assert_eq!((&source["secrets_live"], &source["secrets_learnt"]), (&1.into(), &1.into()), "{source}");
-        assert!(source["warnings"].as_array().unwrap().is_empty() && source["registration_until"].is_null());
+        assert!(!source["warnings"].to_string().contains("no key yet"), "{source}");
+        assert!(source["registration_until"].is_null(), "{source}");
     }
     let audit = gateway.admin_text("/api/v1/audit").await;
     assert!(audit.contains("asana: a key from 127.0.0.1") && audit.contains("asana: opened"), "{audit}");

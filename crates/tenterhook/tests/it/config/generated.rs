@@ -55,31 +55,31 @@ fn the_example_with_every_line_in_use_has_no_key_or_value_that_is_wrong() {
         })
         .collect();
     insta::assert_snapshot!(Bench::new().refusal(&text.join("\n")), @"
-    tenterhook.toml:41: server.tls.certificate_file: there is no file `tls/chain.pem`
+    tenterhook.toml:45: server.tls.certificate_file: there is no file `tls/chain.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:43: server.tls.key_file: there is no file `tls/key.pem`
+    tenterhook.toml:47: server.tls.key_file: there is no file `tls/key.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:76: admin_tokens[0].token: the environment variable `TENTERHOOK_ADMIN_TOKEN` is not set
+    tenterhook.toml:80: admin_tokens[0].token: the environment variable `TENTERHOOK_ADMIN_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:87: sources.stripe.public_keys[0]: cannot read `partner.pem`: entity not found
+    tenterhook.toml:91: sources.stripe.public_keys[0]: cannot read `partner.pem`: entity not found
       hint: a relative path starts at the config file
-    tenterhook.toml:92: sources.stripe.scheme: Stripe has no scheme called `github-sha1`
+    tenterhook.toml:96: sources.stripe.scheme: Stripe has no scheme called `github-sha1`
       hint: it has one scheme only: remove this key
-    tenterhook.toml:95: sources.stripe.verify: a source has either a `provider` or a scheme of its own in `verify`
+    tenterhook.toml:99: sources.stripe.verify: a source has either a `provider` or a scheme of its own in `verify`
       hint: remove one of them
-    tenterhook.toml:112: sources.stripe.verify_token: the environment variable `META_VERIFY_TOKEN` is not set
+    tenterhook.toml:116: sources.stripe.verify_token: the environment variable `META_VERIFY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:180: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
+    tenterhook.toml:184: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
       hint: add `trusted = true` if it may receive that
-    tenterhook.toml:184: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
+    tenterhook.toml:188: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:190: destinations.app.ca_file: there is no file `tls/private-ca.pem`
+    tenterhook.toml:194: destinations.app.ca_file: there is no file `tls/private-ca.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:192: destinations.app.client_certificate_file: there is no file `tls/client.pem`
+    tenterhook.toml:196: destinations.app.client_certificate_file: there is no file `tls/client.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:244: destinations.deploy.directory: there is no directory `/srv/deploy`
+    tenterhook.toml:248: destinations.deploy.directory: there is no directory `/srv/deploy`
       hint: a relative path starts at the config file
-    tenterhook.toml:246: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
+    tenterhook.toml:250: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
     13 problems in `tenterhook.toml`
     ");

@@ -139,11 +139,13 @@ fn source_of(vector: &Value) -> Source {
         pending: false,
     };
     let url = params["callback_url"].as_str().or(vector["url"].as_str());
+    let asked_at = target(vector["url"].as_str().unwrap_or(IN)).split('?').next().unwrap();
+    let is_elsewhere = provider.handshakes.paths().any(|path| path == asked_at);
     Source {
         provider: Some(provider),
         handshakes: provider.handshakes.clone(),
         handshake_settings,
-        path: "/in".to_owned(),
+        path: if is_elsewhere { "/in" } else { asked_at }.to_owned(),
         public_url: url.map(|url| url.split('?').next().unwrap().to_owned()),
         ..custom("asked", verifier)
     }
@@ -183,7 +185,7 @@ async fn run(vector: &Value) {
     let now = Timestamp::from_millis(vector["now_unix"].as_i64().unwrap_or(NOW.millis() / 1000) * 1000);
     let (gateway, willing) = gateway(source_of(vector), now, is_pending).await;
     let body = BASE64.decode(vector["body_b64"].as_str().unwrap().as_bytes()).unwrap();
-    let mut post = Post::to(target(vector["url"].as_str().unwrap_or("https://hooks.example.com/in")), body);
+    let mut post = Post::to(target(vector["url"].as_str().unwrap_or(IN)), body);
     for (name, value) in vector["headers"].as_object().unwrap() {
         post = post.with(name, value.as_str().unwrap());
     }
@@ -298,6 +300,8 @@ fn put(object: &mut Value, pointer: &str, value: &str) {
     *at = value.into();
 }
 
+/// Where handshakes arrive that were recorded without a URL.
+const IN: &str = "https://hooks.example.com/in";
 const TOKEN: &str = "a-verify-token-0123456789";
 const TOPIC: &str = "https://example.com/feed";
 const ORIGIN: &str = "sender.example.com";
@@ -328,6 +332,7 @@ fn source(provider: &'static Provider) -> Option<Source> {
     });
     let secret = Secret::new("0123456789abcdef0123456789abcdef");
     let verifier = Verifier::new(provider.scheme.clone(), vec![secret]).ok()?.with_settings(settings).ok()?;
+    let signs_url = provider.scheme.signs_url();
     let handshake_settings = HandshakeSettings {
         verify_token: Some(Secret::new(TOKEN)),
         topics: vec![TOPIC.to_owned()],
@@ -341,7 +346,7 @@ fn source(provider: &'static Provider) -> Option<Source> {
         handshakes: provider.handshakes.clone(),
         handshake_settings,
         path: "/in".to_owned(),
-        public_url: Some("https://hooks.example.com/in".to_owned()),
+        public_url: signs_url.then(|| "https://hooks.example.com/in".to_owned()),
         ..custom("asked", verifier)
     })
 }
@@ -430,8 +435,8 @@ async fn nothing_that_a_stranger_chose_is_signed_or_repeated() {
     public.sort();
     public.dedup();
     assert!(by_rule >= 24, "{by_rule}");
-    // Nobody can sign for these: their recorded handshakes are run above.
-    assert_eq!(public, ["aws-sns", "discord"]);
+    // With a public key, or a token in the URL, nobody can sign here: their recorded handshakes are run above.
+    assert_eq!(public, ["aws-sns", "azure-event-grid", "discord"]);
 }
 
 /// Whether a text is none that the provider would send: of a wide class some of the wishes are.
