@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::locate::first_key;
+use crate::locate::{Finder, first_key};
 use crate::{Handshakes, Locator, Locators, Request, Scheme, SchemeSpec};
 
 mod load;
@@ -128,10 +128,27 @@ impl Provider {
     /// The event type of a request, by the provider's own rule (GitHub: `event.action`).
     #[must_use]
     pub fn event_type(&self, request: &Request<'_>) -> Option<String> {
-        let located = self.event_type.find(request).map(|(kind, _)| kind);
+        self.event_type_with(request, &Finder::new(request, self.type_places()))
+    }
+
+    /// Id and type of a request, by the provider's own rules: what [`Provider::event_id`] and [`Provider::event_type`]
+    /// find, with one pass over a JSON body for both.
+    #[must_use]
+    pub fn locate(&self, request: &Request<'_>) -> (Option<String>, Option<String>) {
+        let finder = Finder::new(request, self.event_id.places().chain(self.type_places()));
+        let event_id = self.event_id.find_with(&finder).map(|(id, _)| id);
+        (event_id, self.event_type_with(request, &finder))
+    }
+
+    fn type_places(&self) -> impl Iterator<Item = &Locator> {
+        self.event_type.places().chain(&self.event_type_suffix)
+    }
+
+    fn event_type_with(&self, request: &Request<'_>, finder: &Finder<'_, '_>) -> Option<String> {
+        let located = self.event_type.find_with(finder).map(|(kind, _)| kind);
         let mut kind =
             located.or_else(|| self.key_as_type(request)).or_else(|| self.event_type_default.clone())?;
-        if let Some(suffix) = self.event_type_suffix.as_ref().and_then(|locator| locator.find(request)) {
+        if let Some(suffix) = self.event_type_suffix.as_ref().and_then(|locator| finder.find(locator)) {
             kind.push('.');
             kind.push_str(&suffix);
         }

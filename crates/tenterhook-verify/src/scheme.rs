@@ -17,6 +17,7 @@ pub(crate) mod place;
 pub(crate) mod signed;
 pub(crate) mod time;
 pub(crate) mod token;
+mod trial;
 
 use crate::error::{SignError, SpecError, VerifyError};
 use crate::locate::Locator;
@@ -87,21 +88,46 @@ pub(crate) struct Keys<'k> {
 }
 
 /// What a successful verification found.
-pub(crate) struct Match {
+pub(crate) struct Match<'r> {
     pub(crate) secret_index: Option<usize>,
     pub(crate) signed_at: Option<SystemTime>,
-    pub(crate) content_sha256: [u8; 32],
+    pub(crate) content: Covered<'r>,
     /// The signature covers the body and nothing else.
     pub(crate) content_is_body: bool,
 }
 
-impl Match {
+/// What a signature covers. Its digest costs as much as its MAC, and not everybody asks for it.
+#[derive(Clone, Debug)]
+pub(crate) enum Covered<'r> {
+    Content(Content<'r>),
+    Digest([u8; 32]),
+}
+
+impl Covered<'_> {
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        match self {
+            Self::Content(content) => content.sha256(),
+            Self::Digest(digest) => *digest,
+        }
+    }
+}
+
+impl<'r> Match<'r> {
+    /// As [`Match::of`], without the digest as long as nobody asks for it.
+    pub(crate) fn lazily(secret_index: usize, content: Content<'r>, body: &[u8]) -> Self {
+        let content_is_body = content.is(body);
+        let content = Covered::Content(content);
+        Self { secret_index: Some(secret_index), signed_at: None, content, content_is_body }
+    }
+}
+
+impl Match<'static> {
     /// A secret that made the signature of `content`; `body` is that of the request.
     pub(crate) fn of(secret_index: usize, content: &Content<'_>, body: &[u8]) -> Self {
         Self {
             secret_index: Some(secret_index),
             signed_at: None,
-            content_sha256: content.sha256(),
+            content: Covered::Digest(content.sha256()),
             content_is_body: content.is(body),
         }
     }
@@ -263,16 +289,16 @@ impl Scheme {
         }
     }
 
-    pub(crate) fn verify(
+    pub(crate) fn verify<'r>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'r>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'r>, VerifyError> {
         match &*self.family {
             Family::Unsigned => {
-                let content_sha256 = Content::whole(request.body).sha256();
-                Ok(Match { secret_index: None, signed_at: None, content_sha256, content_is_body: true })
+                let content = Covered::Content(Content::whole(request.body));
+                Ok(Match { secret_index: None, signed_at: None, content, content_is_body: true })
             }
             Family::Signed(scheme) => scheme.verify(request, &call.keys, call.tolerance, call.now, facts),
             Family::Token(scheme) => scheme.verify(request, &call.keys, call.now, facts),

@@ -1,13 +1,13 @@
 //! A scheme with its secrets: verify, sign, explain. Knows no clock: the time is an argument.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::scheme::coded::Call;
 use crate::scheme::content::Content;
-use crate::scheme::{Key, Keys, Match};
+use crate::scheme::{Covered, Key, Keys, Match};
 use crate::{KeyRing, Request, Scheme, Secret, Settings, SignError, SpecError, VerifyError};
 
 /// A scheme with the secrets that count for one source. Cheap to clone.
@@ -99,8 +99,9 @@ impl Verifier {
     ) -> Result<Verified<'r>, VerifyError> {
         let call = Call { ring, ..self.call(now) };
         let found = self.scheme.verify(request, &call, &mut Facts::off())?;
-        let Match { secret_index, signed_at, content_sha256, content_is_body } = found;
-        Ok(Verified { request: *request, secret_index, signed_at, content_sha256, content_is_body })
+        let Match { secret_index, signed_at, content, content_is_body } = found;
+        let content_sha256 = OnceLock::new();
+        Ok(Verified { request: *request, secret_index, signed_at, content, content_sha256, content_is_body })
     }
 
     /// The headers that make `request` verify: the mirror of [`Verifier::verify`], with the first live secret. `id` is
@@ -211,7 +212,8 @@ pub struct Verified<'r> {
     request: Request<'r>,
     secret_index: Option<usize>,
     signed_at: Option<SystemTime>,
-    content_sha256: [u8; 32],
+    content: Covered<'r>,
+    content_sha256: OnceLock<[u8; 32]>,
     content_is_body: bool,
 }
 
@@ -234,16 +236,17 @@ impl<'r> Verified<'r> {
         self.signed_at
     }
 
-    /// SHA-256 of what the signature covers (for a scheme that does not sign the body: of the body).
+    /// SHA-256 of what the signature covers (for a scheme that does not sign the body: of the body). Computed when it is
+    /// first asked for.
     #[must_use]
     pub fn content_sha256(&self) -> [u8; 32] {
-        self.content_sha256
+        *self.content_sha256.get_or_init(|| self.content.sha256())
     }
 
     /// SHA-256 of the body; where the signature covers the body and nothing else, it is at hand already.
     #[must_use]
     pub fn body_sha256(&self) -> [u8; 32] {
-        if self.content_is_body { self.content_sha256 } else { Content::whole(self.request.body).sha256() }
+        if self.content_is_body { self.content_sha256() } else { Content::whole(self.request.body).sha256() }
     }
 }
 

@@ -1,12 +1,15 @@
 //! One scalar out of a JSON text, by pointer, in one pass and without building a value. What the pointer does not lead
 //! through is skipped, and the recursion is as deep as the pointer, not as the text.
 
+#[cfg(feature = "catalog")]
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The scalar at `pointer`, as text; `None` where there is none, or where the text is not one JSON document.
+/// The scalar at `pointer`, as text; `None` where there is none, or where the text is not one JSON document. What
+/// [`super::scan`] is held against.
+#[cfg(test)]
 pub(super) fn scalar(text: &[u8], pointer: &str) -> Option<String> {
     let tokens = tokens(pointer);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -29,6 +32,7 @@ pub(crate) fn each_item(text: &[u8], pointer: &str, max: usize) -> Vec<Option<St
 }
 
 /// The first key of an object that is none of `except`; `None` where the text is not one JSON object with such a key.
+#[cfg(feature = "catalog")]
 pub(crate) fn first_key(text: &[u8], except: &[String]) -> Option<String> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let found = deserializer.deserialize_map(FirstKey { except }).ok()?;
@@ -36,10 +40,12 @@ pub(crate) fn first_key(text: &[u8], except: &[String]) -> Option<String> {
     found
 }
 
+#[cfg(feature = "catalog")]
 struct FirstKey<'e> {
     except: &'e [String],
 }
 
+#[cfg(feature = "catalog")]
 impl<'de> Visitor<'de> for FirstKey<'_> {
     type Value = Option<String>;
 
@@ -285,6 +291,7 @@ mod tests {
         assert_eq!(states(&format!("{{\"value\":[{}]}}", items.join(","))).len(), 3);
     }
 
+    #[cfg(feature = "catalog")]
     #[test]
     fn the_first_key_that_is_not_left_out_is_found() {
         let except = ["update_id".to_owned()];

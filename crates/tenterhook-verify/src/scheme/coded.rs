@@ -162,8 +162,12 @@ pub(crate) trait Coded: fmt::Debug + Send + Sync {
     }
 
     /// Whether the request was signed with one of the live keys.
-    fn verify(&self, request: &Request<'_>, call: &Call<'_>, facts: &mut Facts)
-    -> Result<Match, VerifyError>;
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        call: &Call<'_>,
+        facts: &mut Facts,
+    ) -> Result<Match<'static>, VerifyError>;
 
     /// What has to be changed about `request` so that it verifies. `id` is the message id, for schemes that sign one.
     fn sign(&self, request: &Request<'_>, id: Option<&str>, call: &Call<'_>) -> Result<Sealed, SignError>;

@@ -27,7 +27,7 @@ pub(crate) enum Part {
 }
 
 /// The assembled content of one request, in pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Content<'r> {
     pieces: Vec<Cow<'r, [u8]>>,
 }

@@ -45,13 +45,24 @@ impl Encoding {
 
     /// Decodes a signature strictly: no white space, no missing padding, no stray bits at the end.
     pub(crate) fn decode(self, text: &str) -> Option<Vec<u8>> {
-        match self {
-            Self::Hex => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(),
-            Self::HexLower => HEXLOWER.decode(text.as_bytes()).ok(),
-            Self::Base64 => BASE64.decode(text.as_bytes()).ok(),
-            Self::Base64Url if text.ends_with('=') => BASE64URL.decode(text.as_bytes()).ok(),
-            Self::Base64Url => BASE64URL_NOPAD.decode(text.as_bytes()).ok(),
-        }
+        let mut bytes = vec![0; text.len()];
+        let len = self.decode_into(text, &mut bytes)?.len();
+        bytes.truncate(len);
+        Some(bytes)
+    }
+
+    /// As [`Encoding::decode`], into `buffer`; what does not fit into it is no signature either.
+    pub(crate) fn decode_into<'b>(self, text: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let alphabet: &data_encoding::Encoding = match self {
+            Self::Hex => &HEXLOWER_PERMISSIVE,
+            Self::HexLower => &HEXLOWER,
+            Self::Base64 => &BASE64,
+            Self::Base64Url if text.ends_with('=') => &BASE64URL,
+            Self::Base64Url => &BASE64URL_NOPAD,
+        };
+        let room = buffer.get_mut(..alphabet.decode_len(text.len()).ok()?)?;
+        let len = alphabet.decode_mut(text.as_bytes(), room).ok()?;
+        room.get(..len)
     }
 
     /// Encodes a signature.

@@ -62,15 +62,11 @@ pub(crate) fn tag(key: &hmac::Key, content: &Content<'_>) -> hmac::Tag {
 
 /// Whether one of the candidates is the MAC of the content: one MAC however many candidates there are.
 pub(crate) fn any_matches(key: &hmac::Key, content: &Content<'_>, candidates: &[Vec<u8>]) -> bool {
-    any_of(key, content, candidates.iter().map(Vec::as_slice))
+    let expected = tag(key, content);
+    candidates.iter().any(|candidate| equal(expected.as_ref(), candidate))
 }
 
-/// As [`any_matches`], over candidates that stand elsewhere.
-pub(crate) fn any_of<'c>(
-    key: &hmac::Key,
-    content: &Content<'_>,
-    mut candidates: impl Iterator<Item = &'c [u8]>,
-) -> bool {
-    let expected = tag(key, content);
-    candidates.any(|candidate| verify_slices_are_equal(expected.as_ref(), candidate).is_ok())
+/// Whether two texts are the same, in a time that tells nothing but their lengths.
+pub(crate) fn equal(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
 }

@@ -28,72 +28,119 @@ pub(crate) enum ListTime {
     Index(usize),
 }
 
-/// One group of a header: a timestamp, where the list holds it, and the signatures that go with it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Group<'a> {
-    pub(crate) time: Option<&'a str>,
-    pub(crate) signatures: Vec<&'a str>,
+/// The signatures of a request with what goes with each: at most [`CANDIDATES_MAX`], in place, so that a longer list
+/// costs its sender and not us.
+#[derive(Debug)]
+pub(crate) struct Candidates<'v> {
+    list: [Candidate<'v>; CANDIDATES_MAX],
+    len: usize,
+}
+
+/// One signature as it arrived, not decoded yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Candidate<'v> {
+    pub(crate) text: &'v str,
+    /// The timestamp of its group, where the list holds it.
+    pub(crate) time: Option<&'v str>,
+    /// Which group it is of: those of one group stand together and cover the same content.
+    pub(crate) group: usize,
+}
+
+impl<'v> Candidates<'v> {
+    /// None.
+    pub(crate) fn none() -> Self {
+        Self { list: [Candidate::default(); CANDIDATES_MAX], len: 0 }
+    }
+
+    /// One without a list around it.
+    pub(crate) fn one(text: &'v str) -> Self {
+        let mut one = Self::none();
+        one.list[0].text = text;
+        one.len = 1;
+        one
+    }
+
+    /// One more, or the refusal of a request that has more than any provider sends.
+    pub(crate) fn push(&mut self, candidate: Candidate<'v>) -> Result<(), VerifyError> {
+        let Some(place) = self.list.get_mut(self.len) else {
+            let detail = format!("more than {CANDIDATES_MAX} signatures in one request");
+            return Err(refuse(Reason::TooManyCandidates, detail));
+        };
+        *place = candidate;
+        self.len += 1;
+        Ok(())
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Candidate<'v>] {
+        &self.list[..self.len]
+    }
+
+    /// Those that stand together, group by group.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &[Candidate<'v>]> {
+        self.as_slice().chunk_by(|one, other| one.group == other.group)
+    }
 }
 
 impl ListRule {
-    /// Takes a header value apart.
-    pub(crate) fn read<'a>(&self, value: &'a str) -> Result<Vec<Group<'a>>, VerifyError> {
-        let mut groups = Vec::new();
-        let mut candidates = 0;
+    /// Takes a header value apart. A group without a signature is nothing that could be tried, and left out.
+    pub(crate) fn read<'v>(&self, value: &'v str) -> Result<Candidates<'v>, VerifyError> {
+        let mut found = Candidates::none();
         let mut entries = 0;
-        let texts: Box<dyn Iterator<Item = &str>> = match &self.groups {
-            Some(separator) => Box::new(value.split(separator.as_str())),
-            None => Box::new(std::iter::once(value)),
-        };
-        for text in texts {
-            let group = self.group(text, &mut entries)?;
-            candidates += group.signatures.len();
-            if candidates > CANDIDATES_MAX {
-                let detail = format!("more than {CANDIDATES_MAX} signatures in one request");
-                return Err(refuse(Reason::TooManyCandidates, detail));
-            }
-            if group.time.is_some() || !group.signatures.is_empty() {
-                groups.push(group);
+        match &self.groups {
+            None => entries += self.group(value, 0, &mut found)?,
+            Some(separator) => {
+                for (group, text) in value.split(separator.as_str()).enumerate() {
+                    entries += self.group(text, group, &mut found)?;
+                }
             }
         }
         if entries == 0 {
             return Err(refuse(Reason::MalformedSignature, "not a list of the provider's form"));
         }
-        if candidates == 0 {
+        if found.len == 0 {
             let detail = format!("no entry `{}` in the signature list", self.signature);
             return Err(refuse(Reason::NoSupportedScheme, detail));
         }
-        Ok(groups)
+        Ok(found)
     }
 
-    fn group<'a>(&self, text: &'a str, entries: &mut usize) -> Result<Group<'a>, VerifyError> {
-        let mut group = Group::default();
+    /// Reads one group, and says how many entries of whatever name it has.
+    fn group<'v>(
+        &self,
+        text: &'v str,
+        group: usize,
+        found: &mut Candidates<'v>,
+    ) -> Result<usize, VerifyError> {
+        let first = found.len;
+        let mut time = None;
+        let mut entries = 0;
         for (index, item) in text.split(self.items.as_str()).enumerate() {
             let Some(kv) = &self.kv else {
-                *entries += 1;
+                entries += 1;
                 match &self.timestamp {
-                    Some(ListTime::Index(at)) if *at == index => group.time = Some(item),
-                    _ => group.signatures.push(item),
+                    Some(ListTime::Index(at)) if *at == index => time = Some(item),
+                    _ => found.push(Candidate { text: item, time: None, group })?,
                 }
                 continue;
             };
             // `t=1, v1=ab` says the same as `t=1,v1=ab`; what is signed does not cover the list itself.
             let Some((key, value)) = item.trim_start_matches(' ').split_once(kv.as_str()) else { continue };
-            *entries += 1;
+            entries += 1;
             if matches!(&self.timestamp, Some(ListTime::Key(name)) if name == key) {
                 // Two timestamps in one group: which one was signed is anybody's guess, so neither counts.
-                if group.time.replace(value).is_some() {
+                if time.replace(value).is_some() {
                     return Err(refuse(Reason::MalformedTimestamp, "two timestamps in one signature list"));
                 }
             } else if key == self.signature {
-                group.signatures.push(value);
-                if group.signatures.len() > CANDIDATES_MAX {
-                    let detail = format!("more than {CANDIDATES_MAX} signatures in one request");
-                    return Err(refuse(Reason::TooManyCandidates, detail));
-                }
+                found.push(Candidate { text: value, time: None, group })?;
             }
         }
-        Ok(group)
+        // The timestamp may stand behind the signatures that go with it.
+        let len = found.len;
+        for candidate in &mut found.list[first..len] {
+            candidate.time = time;
+        }
+        Ok(entries)
     }
 
     /// Writes a list with one signature: what `sign` sends.
@@ -128,11 +175,16 @@ mod tests {
         }
     }
 
+    fn read<'v>(rule: &ListRule, value: &'v str) -> Vec<(Option<&'v str>, &'v str, usize)> {
+        let found = rule.read(value).unwrap();
+        found.as_slice().iter().map(|one| (one.time, one.text, one.group)).collect()
+    }
+
     #[test]
     fn entries_of_other_names_are_skipped() {
         let rule = stripe();
-        let groups = rule.read("t=1,v1=ab,v0=zz,v1=cd").unwrap();
-        assert_eq!(groups, [Group { time: Some("1"), signatures: vec!["ab", "cd"] }]);
+        assert_eq!(read(&rule, "t=1,v1=ab,v0=zz,v1=cd"), [(Some("1"), "ab", 0), (Some("1"), "cd", 0)]);
+        assert_eq!(read(&rule, "v1=ab,t=1"), [(Some("1"), "ab", 0)]);
         assert_eq!(rule.read("t=1,v0=ab").unwrap_err().reason, Reason::NoSupportedScheme);
         assert_eq!(rule.read("nonsense").unwrap_err().reason, Reason::MalformedSignature);
         assert_eq!(rule.read("t=1,t=2,v1=ab").unwrap_err().reason, Reason::MalformedTimestamp);
@@ -141,16 +193,18 @@ mod tests {
     #[test]
     fn groups_keep_their_own_timestamps() {
         let rule = ListRule { groups: Some(" ".to_owned()), ..stripe() };
-        let groups = rule.read("t=1,v1=ab t=2,v1=cd").unwrap();
-        assert_eq!(groups.len(), 2);
-        assert_eq!(groups[1], Group { time: Some("2"), signatures: vec!["cd"] });
+        let two = [(Some("1"), "ab", 0), (Some("2"), "cd", 1)];
+        assert_eq!(read(&rule, "t=1,v1=ab t=2,v1=cd"), two);
+        assert_eq!(rule.read("t=1,v1=ab t=2,v1=cd").unwrap().groups().count(), 2);
+        let times = "t=3 ".repeat(2_000);
+        assert_eq!(read(&rule, &format!("{times}t=1,v1=ab")), [(Some("1"), "ab", 2_000)]);
     }
 
     #[test]
     fn a_positional_list_names_its_timestamp_by_index() {
         let rule = ListRule { kv: None, timestamp: Some(ListTime::Index(0)), ..stripe() };
-        let groups = rule.read("1700000000000,ab,cd").unwrap();
-        assert_eq!(groups, [Group { time: Some("1700000000000"), signatures: vec!["ab", "cd"] }]);
+        let time = Some("1700000000000");
+        assert_eq!(read(&rule, "1700000000000,ab,cd"), [(time, "ab", 0), (time, "cd", 0)]);
         assert_eq!(rule.write(Some("17"), "ab"), "17,ab");
     }
 
@@ -159,6 +213,9 @@ mod tests {
         let header = format!("t=1{}", ",v1=ab".repeat(17));
         assert_eq!(stripe().read(&header).unwrap_err().reason, Reason::TooManyCandidates);
         let header = format!("t=1{}", ",v1=ab".repeat(16));
-        assert_eq!(stripe().read(&header).unwrap()[0].signatures.len(), 16);
+        assert_eq!(stripe().read(&header).unwrap().as_slice().len(), 16);
+        let positional = ListRule { kv: None, timestamp: None, ..stripe() };
+        let refused = positional.read(&"ab,".repeat(2_000)).unwrap_err();
+        assert_eq!(refused.reason, Reason::TooManyCandidates);
     }
 }

@@ -9,10 +9,11 @@ use super::asymmetric::PublicAlgorithm;
 use super::content::{Content, Part};
 use super::encoding::Encoding;
 use super::hmac::{self, Mac};
-use super::layout::{Layout, header_time, signed_header};
-use super::list::{CANDIDATES_MAX, Group, ListRule};
+use super::layout::{Layout, Signature, header_time, signed_header};
+use super::list::{CANDIDATES_MAX, Candidate, Candidates, ListRule};
 use super::place::SignatureAt;
 use super::time::{TimeAt, TimeRule};
+use super::trial::{SIGNATURE_BYTES_MAX, Trial};
 use super::{Key, Keys, Match};
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
@@ -71,11 +72,13 @@ impl SignedScheme {
         layout.key_id(headers)?;
         self.agree(layout, headers)?;
         let mut candidates = 0;
+        let mut buffer = [0; SIGNATURE_BYTES_MAX];
         for value in layout.signature.in_headers(headers)? {
-            let groups = self.groups(value)?;
-            for (group, _) in self.live_groups(layout, &groups, tolerance, now)? {
-                candidates += group.signatures.iter().filter(|text| self.decode(text).is_some()).count();
-            }
+            let found = self.candidates(value)?;
+            self.each_live(layout, &found, tolerance, now, |group, _| {
+                candidates += group.iter().filter(|one| self.decode(one.text, &mut buffer).is_some()).count();
+                Ok(())
+            })?;
         }
         match candidates {
             0 if matches!(layout.signature, SignatureAt::Headers(_)) => {
@@ -88,14 +91,14 @@ impl SignedScheme {
         }
     }
 
-    pub(crate) fn verify(
+    pub(crate) fn verify<'r>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'r>,
         keys: &Keys<'_>,
         tolerance: Option<Duration>,
         now: SystemTime,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'r>, VerifyError> {
         let layout = match self.layout(request.headers)? {
             Some(layout) => layout,
             None => self.layouts.first().ok_or_else(|| refuse(Reason::MissingSignature, "no signature"))?,
@@ -115,78 +118,69 @@ impl SignedScheme {
         layout.require(request.headers)?;
         layout.require_body(request)?;
         self.agree(layout, request.headers)?;
-        let mut attempts = Vec::new();
+        let key_id = layout.key_id(request.headers)?;
+        if values.len() > 1 {
+            self.all_in_form(layout, &values, tolerance, now)?;
+        }
+        let mut trial = Trial::of(layout, request, keys, now);
         for value in &values {
-            let groups = self.groups(&value.text)?;
-            for (group, time) in self.live_groups(layout, &groups, tolerance, now)? {
-                if let Some(text) = group.time {
+            let found = self.candidates(&value.text)?;
+            facts.note("candidates", || {
+                format!("{} to be read as {:?}", found.as_slice().len(), self.encoding)
+            });
+            let mut matched = None;
+            self.each_live(layout, &found, tolerance, now, |group, time| {
+                let own = group.first().and_then(|one| one.time);
+                if let Some(text) = own {
                     facts.note("timestamp", || time_fact(text, &Ok(time)));
                 }
-                attempts.push(Attempt {
-                    time: group.time.or(outer.as_deref()).map(str::to_owned),
-                    signed_at: time.or(signed_at),
-                    slot: value.slot,
-                    candidates: group.signatures.iter().filter_map(|text| self.decode(text)).collect(),
-                });
+                if matched.is_none() {
+                    let hit =
+                        trial.group(self, group, own.or(outer.as_deref()), value.slot.or(key_id), facts)?;
+                    matched = hit.map(|hit| (hit, time));
+                }
+                Ok(())
+            })?;
+            if let Some(((index, content), time)) = matched {
+                let found = Match::lazily(index, content, request.body);
+                return Ok(Match { signed_at: time.or(signed_at), ..found });
             }
         }
-        let candidates: usize = attempts.iter().map(|attempt| attempt.candidates.len()).sum();
-        facts.note("candidates", || format!("{candidates} decoded as {:?}", self.encoding));
-        if candidates > CANDIDATES_MAX {
-            return Err(refuse(Reason::TooManyCandidates, "more signatures than any provider sends"));
-        }
-        self.try_keys(layout, request, &attempts, keys, now, facts)
+        Err(self.refusal(&trial))
     }
 
-    /// Tries every live key on every attempt.
-    fn try_keys(
+    /// Refuses what the head of the request shows of several headers, before the first of them is tried.
+    fn all_in_form(
         &self,
         layout: &Layout,
-        request: &Request<'_>,
-        attempts: &[Attempt<'_>],
-        keys: &Keys<'_>,
+        values: &[Signature<'_>],
+        tolerance: Option<Duration>,
         now: SystemTime,
-        facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
-        let key_id = layout.key_id(request.headers)?;
-        let live_for = attempts.iter().map(|attempt| keys.live_for(now, attempt.slot.or(key_id)).count());
-        let live_count = live_for.max().unwrap_or_default();
-        facts.note("secrets", || format!("{live_count} live of {}", keys.len()));
-        if live_count == 0 {
-            return Err(refuse(Reason::NoLiveSecret, "no secret is live at this time"));
+    ) -> Result<(), VerifyError> {
+        let mut count = 0;
+        for value in values {
+            let found = self.candidates(&value.text)?;
+            count += found.as_slice().len();
+            self.each_live(layout, &found, tolerance, now, |_, _| Ok(()))?;
         }
-        let mut decoded = false;
-        for attempt in attempts {
-            let content = layout.content.assemble(request, attempt.time.as_deref())?;
-            facts.note("content", || {
-                format!("{} bytes signed, sha256 {}", content.len(), hex(&content.sha256()))
-            });
-            if attempt.candidates.is_empty() {
-                continue;
-            }
-            decoded = true;
-            for (index, key) in keys.live_for(now, attempt.slot.or(key_id)) {
-                if key.matches(&content, &attempt.candidates) {
-                    let content_sha256 = content.sha256();
-                    return Ok(Match {
-                        secret_index: Some(index),
-                        signed_at: attempt.signed_at,
-                        content_sha256,
-                        content_is_body: content.is(request.body),
-                    });
-                }
-            }
+        if count > CANDIDATES_MAX {
+            return Err(refuse(Reason::TooManyCandidates, "more signatures than any provider sends"));
         }
-        if decoded {
-            Err(refuse(
-                Reason::SignatureMismatch,
-                format!("none of {live_count} live secrets made this signature"),
-            ))
-        } else {
-            let detail =
-                format!("no signature decodes as {:?} behind the prefix `{}`", self.encoding, self.prefix);
-            Err(refuse(Reason::MalformedSignature, detail))
+        Ok(())
+    }
+
+    /// Why nothing matched.
+    fn refusal(&self, trial: &Trial<'_, '_>) -> VerifyError {
+        if trial.live_count == 0 {
+            return refuse(Reason::NoLiveSecret, "no secret is live at this time");
         }
+        if trial.decoded {
+            let detail = format!("none of {} live secrets made this signature", trial.live_count);
+            return refuse(Reason::SignatureMismatch, detail);
+        }
+        let detail =
+            format!("no signature decodes as {:?} behind the prefix `{}`", self.encoding, self.prefix);
+        refuse(Reason::MalformedSignature, detail)
     }
 
     /// The layout whose signature headers are there; `None` where the signature is not in a header.
@@ -222,56 +216,55 @@ impl SignedScheme {
         Ok(())
     }
 
-    fn groups<'v>(&self, value: &'v str) -> Result<Vec<Group<'v>>, VerifyError> {
+    fn candidates<'v>(&self, value: &'v str) -> Result<Candidates<'v>, VerifyError> {
         match &self.list {
             Some(list) => list.read(value),
-            None => Ok(vec![Group { time: None, signatures: vec![value] }]),
+            None => Ok(Candidates::one(value)),
         }
     }
 
-    /// The groups whose own timestamp is in order, with it. Where none is, the last group's refusal.
-    fn live_groups<'g, 'v>(
+    /// Shows `visit` the groups whose own timestamp is in order, with it. Where none is, the last group's refusal.
+    fn each_live<'g, 'v>(
         &self,
         layout: &Layout,
-        groups: &'g [Group<'v>],
+        found: &'g Candidates<'v>,
         tolerance: Option<Duration>,
         now: SystemTime,
-    ) -> Result<Vec<(&'g Group<'v>, Option<SystemTime>)>, VerifyError> {
+        mut visit: impl FnMut(&'g [Candidate<'v>], Option<SystemTime>) -> Result<(), VerifyError>,
+    ) -> Result<(), VerifyError> {
         let in_list = matches!(&layout.time, Some(TimeRule { at: TimeAt::List, .. }));
-        let mut live = Vec::with_capacity(groups.len());
+        let mut live = false;
         let mut refusal = None;
-        for group in groups {
-            if !in_list {
-                live.push((group, None));
-                continue;
-            }
-            let judged = match group.time {
+        for group in found.groups() {
+            let judged = match group.first().and_then(|one| one.time) {
+                _ if !in_list => Ok(None),
                 Some(text) => layout.judge(text, tolerance, now),
                 None => Err(refuse(Reason::MissingTimestamp, "the signature list holds no timestamp")),
             };
             match judged {
-                Ok(time) => live.push((group, time)),
+                Ok(time) => {
+                    live = true;
+                    visit(group, time)?;
+                }
                 Err(error) => refusal = Some(error),
             }
         }
         match refusal {
-            Some(error) if live.is_empty() => Err(error),
-            _ => Ok(live),
+            Some(error) if !live => Err(error),
+            _ => Ok(()),
         }
     }
 
-    /// The signature in a text, with the MAC that its prefix names.
-    fn decode(&self, text: &str) -> Option<Candidate> {
-        let named = |prefix: &str, algorithm: Algorithm| {
-            let bytes = self.encoding.decode(text.strip_prefix(prefix)?)?;
-            let fits = match algorithm.signature_bytes() {
-                Some(length) => bytes.len() == length,
-                None => !bytes.is_empty(),
-            };
-            fits.then_some(Candidate { algorithm, bytes })
-        };
-        named(&self.prefix, self.algorithm)
-            .or_else(|| self.macs.iter().find_map(|(prefix, mac)| named(prefix, Algorithm::Mac(*mac))))
+    /// The signature in a text, and by which algorithm, as its prefix says.
+    pub(super) fn decode<'b>(&self, text: &str, buffer: &'b mut [u8]) -> Option<(Algorithm, &'b [u8])> {
+        let macs = self.macs.iter().map(|(prefix, mac)| (prefix.as_str(), Algorithm::Mac(*mac)));
+        let mut named = std::iter::once((self.prefix.as_str(), self.algorithm)).chain(macs);
+        let (algorithm, len) = named.find_map(|(prefix, algorithm)| {
+            let bytes = self.encoding.decode_into(text.strip_prefix(prefix)?, buffer)?;
+            let fits = algorithm.signature_bytes().map_or(!bytes.is_empty(), |len| bytes.len() == len);
+            fits.then_some((algorithm, bytes.len()))
+        })?;
+        Some((algorithm, buffer.get(..len)?))
     }
 
     /// The headers that make `request` verify, in the first layout.
@@ -367,21 +360,6 @@ impl SignedScheme {
     }
 }
 
-/// One group's signatures with the timestamp that they cover.
-struct Attempt<'r> {
-    time: Option<String>,
-    signed_at: Option<SystemTime>,
-    /// The id of the secret that its header is for.
-    slot: Option<&'r str>,
-    candidates: Vec<Candidate>,
-}
-
-/// One signature that arrived.
-pub(crate) struct Candidate {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) bytes: Vec<u8>,
-}
-
 impl Algorithm {
     /// Whether keys are public keys.
     pub(crate) fn is_asymmetric(self) -> bool {
@@ -390,23 +368,6 @@ impl Algorithm {
 }
 
 impl Key {
-    fn matches(&self, content: &Content<'_>, candidates: &[Candidate]) -> bool {
-        match self {
-            Self::Mac(key) => hmac::any_of(key, content, candidates.iter().map(Candidate::as_slice)),
-            Self::Macs(keys) => keys.iter().any(|(mac, key)| {
-                let of_mac =
-                    candidates.iter().filter(|candidate| candidate.algorithm == Algorithm::Mac(*mac));
-                let mut of_mac = of_mac.map(Candidate::as_slice).peekable();
-                of_mac.peek().is_some() && hmac::any_of(key, content, of_mac)
-            }),
-            Self::Public(key) => {
-                let message = content.joined();
-                candidates.iter().any(|candidate| key.verifies(&message, &candidate.bytes))
-            }
-            Self::Token(_) | Self::Remote(_) => false,
-        }
-    }
-
     fn sign(&self, content: &Content<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Mac(key) => Some(hmac::tag(key, content).as_ref().to_vec()),
@@ -417,19 +378,9 @@ impl Key {
     }
 }
 
-impl Candidate {
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 fn time_fact(text: &str, judged: &Result<Option<SystemTime>, VerifyError>) -> String {
     match judged {
         Ok(_) => format!("{text}, inside the tolerance"),
         Err(error) => format!("{text}: {}", error.detail),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Encoding::Hex.encode(bytes)
 }

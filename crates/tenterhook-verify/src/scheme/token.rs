@@ -8,9 +8,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::content::Content;
 use super::list::CANDIDATES_MAX;
 use super::place::SignatureAt;
-use super::{Key, Keys, Match};
+use super::{Covered, Key, Keys, Match};
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::{self, Locator};
 use crate::request::Request;
@@ -39,13 +40,13 @@ impl TokenScheme {
         Ok(())
     }
 
-    pub(crate) fn verify(
+    pub(crate) fn verify<'r>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'r>,
         keys: &Keys<'_>,
         now: SystemTime,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'r>, VerifyError> {
         let tokens = self.tokens(request)?;
         facts.note("token", || format!("{} presented", tokens.list.len()));
         let mut live = false;
@@ -69,7 +70,7 @@ impl TokenScheme {
         Ok(Match {
             secret_index: Some(secret_index),
             signed_at: None,
-            content_sha256: digest(&SHA256, request.body).as_ref().try_into().unwrap_or_default(),
+            content: Covered::Content(Content::whole(request.body)),
             content_is_body: true,
         })
     }

@@ -12,11 +12,14 @@
 mod coded;
 mod grammar;
 mod handshake;
+mod hostile;
 mod locate;
+mod recorded;
 mod remote;
 mod round_trip;
 mod samples;
 mod support;
 mod tamper;
+mod targets;
 mod vectors;
 mod written;

@@ -114,7 +114,7 @@ impl Coded for AdyenScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let items = items(request.body)?;
         facts.note("items", || format!("{} of notificationItems", items.len()));
         let mut all = String::new();

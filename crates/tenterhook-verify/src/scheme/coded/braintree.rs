@@ -57,7 +57,7 @@ impl Coded for BraintreeScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let public_key = call.required(PUBLIC_KEY)?;
         let fields = form::fields(request.body)?;
         let signatures = form::required(&fields, SIGNATURE, Reason::MissingSignature)?;

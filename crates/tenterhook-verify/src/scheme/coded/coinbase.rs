@@ -66,7 +66,7 @@ impl Coded for CoinbaseScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let parts = parts(request.headers)?;
         let signed_at = TIME.judge(parts.time, call.tolerance, call.now)?;
         facts.note("timestamp", || parts.time.to_owned());

@@ -82,7 +82,7 @@ impl Coded for ContentfulScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = [signature(request.headers)?];
         let time = time(request.headers)?;
         let signed_at = TIME.judge(time, call.tolerance, call.now)?;

@@ -11,11 +11,11 @@ use super::{form, multipart};
 use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
 use crate::request::Request;
-use crate::scheme::Match;
 use crate::scheme::content::Content;
 use crate::scheme::encoding::Encoding;
 use crate::scheme::hmac::Mac;
 use crate::scheme::time::{TimeAt, TimeRule, Unit};
+use crate::scheme::{Covered, Match};
 use crate::verifier::{Facts, Sealed};
 
 /// Dropbox Sign's scheme.
@@ -65,7 +65,7 @@ impl Coded for DropboxSignScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let event = event(json(request)?.as_bytes())?;
         let missing = || refuse(Reason::MissingSignature, "the event has no `event_hash`");
         let signature = event.event_hash.text().ok_or_else(missing)?;
@@ -75,7 +75,8 @@ impl Coded for DropboxSignScheme {
         let index = call.mac(&content(&event)?, &[signature], facts)?;
         // Two events of one type in one second are signed alike: what is told apart here is the body.
         let content_sha256 = digest(&SHA256, request.body).as_ref().try_into().unwrap_or_default();
-        Ok(Match { secret_index: Some(index), signed_at: None, content_sha256, content_is_body: true })
+        let content = Covered::Digest(content_sha256);
+        Ok(Match { secret_index: Some(index), signed_at: None, content, content_is_body: true })
     }
 
     fn sign(&self, request: &Request<'_>, _id: Option<&str>, call: &Call<'_>) -> Result<Sealed, SignError> {

@@ -94,7 +94,7 @@ impl Coded for HubspotScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = self.signature(request.headers)?;
         if *self == Self::V3 {
             let time = time(request.headers)?;

@@ -14,7 +14,7 @@ use crate::error::{Reason, SignError, VerifyError, refuse};
 use crate::locate::Locator;
 use crate::request::Request;
 use crate::scheme::content::Content;
-use crate::scheme::{Key, Match};
+use crate::scheme::{Covered, Key, Match};
 use crate::settings::Setting;
 use crate::verifier::{Facts, Sealed};
 use token::Token;
@@ -165,7 +165,7 @@ impl Coded for JwtScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let (token, algorithm) = self.read(request.headers, call)?;
         facts.note("token", || format!("{}, {} bytes of claims", algorithm.name(), token.claims_bytes));
         let secret_index = self.check_signature(&token, algorithm, call, facts)?;
@@ -176,7 +176,7 @@ impl Coded for JwtScheme {
         Ok(Match {
             secret_index,
             signed_at: signed_at.filter(|_| self.signs_time()).and_then(token::Date::time),
-            content_sha256: Content::whole(content).sha256(),
+            content: Covered::Digest(Content::whole(content).sha256()),
             content_is_body: !covers_body,
         })
     }

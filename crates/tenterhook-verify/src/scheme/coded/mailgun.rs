@@ -81,7 +81,7 @@ impl Coded for MailgunScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let Signature { timestamp, token, signature } = self.signature(request)?;
         let missing = |reason, name: &str| refuse(reason, format!("the body has no `{name}`"));
         let signature = signature.text().ok_or_else(|| missing(Reason::MissingSignature, "signature"))?;

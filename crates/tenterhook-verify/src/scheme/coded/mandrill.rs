@@ -44,7 +44,7 @@ impl Coded for MandrillScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = required_signature(request.headers, &HEADER)?;
         let signature = decoded(Encoding::Base64, signature, Mac::Sha1.tag_bytes())?;
         let content = content(request)?;

@@ -42,7 +42,7 @@ impl Coded for PaddleClassicScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let fields = form::fields(request.body)?;
         let signature = form::required(&fields, SIGNATURE, Reason::MissingSignature)?;
         let signature = Encoding::Base64

@@ -67,7 +67,7 @@ impl Coded for PayloadScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = self.signature(request.headers)?;
         let payload = payload(request)?;
         facts.note("payload", || format!("{} bytes signed", payload.len()));

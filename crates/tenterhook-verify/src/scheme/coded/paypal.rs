@@ -16,7 +16,7 @@ use crate::remote::{KeyFile, KeyNeed};
 use crate::request::Request;
 use crate::scheme::content::Content;
 use crate::scheme::time::rfc3339;
-use crate::scheme::{Key, Match};
+use crate::scheme::{Covered, Key, Match};
 use crate::settings::{Setting, SettingKind};
 use crate::verifier::{Facts, Sealed};
 
@@ -97,7 +97,7 @@ impl Coded for PayPalScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = required_signature(request.headers, &SIGNATURE)?;
         let id = required_header(request.headers, &ID)?;
         let time = required_header(request.headers, &TIME)?;
@@ -124,7 +124,7 @@ impl Coded for PayPalScheme {
         Ok(Match {
             secret_index,
             signed_at: Some(signed_at),
-            content_sha256: Content::whole(content.into_bytes()).sha256(),
+            content: Covered::Digest(Content::whole(content.into_bytes()).sha256()),
             content_is_body: false,
         })
     }

@@ -74,7 +74,7 @@ impl Coded for PlivoScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let candidates = self.candidates(request.headers)?;
         let content = self.content(request, self.nonce(request.headers)?)?;
         facts.note("content", || format!("{} bytes signed", content.len()));

@@ -17,7 +17,7 @@ use crate::remote::{KeyFile, KeyNeed};
 use crate::request::Request;
 use crate::scheme::content::Content;
 use crate::scheme::time::rfc3339;
-use crate::scheme::{Key, Match};
+use crate::scheme::{Covered, Key, Match};
 use crate::settings::{Setting, SettingKind};
 use crate::verifier::{Facts, Sealed};
 
@@ -96,7 +96,7 @@ impl Coded for SnsScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let message = Message::read(request.body)?;
         let signing = message.signing()?;
         let need = self.need(&message)?;
@@ -116,7 +116,7 @@ impl Coded for SnsScheme {
         Ok(Match {
             secret_index,
             signed_at: message.timestamp.as_deref().and_then(rfc3339),
-            content_sha256: Content::whole(content.into_bytes()).sha256(),
+            content: Covered::Digest(Content::whole(content.into_bytes()).sha256()),
             content_is_body: false,
         })
     }

@@ -10,8 +10,8 @@ use crate::locate::Locator;
 use crate::remote::key::Signing;
 use crate::remote::{KeyFile, KeyNeed};
 use crate::request::Request;
-use crate::scheme::Match;
 use crate::scheme::content::Content;
+use crate::scheme::{Covered, Match};
 use crate::verifier::{Facts, Sealed};
 
 /// Where the key is.
@@ -45,7 +45,7 @@ impl Coded for TravisScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = required_signature(request.headers, &SIGNATURE)?;
         let signature = BASE64
             .decode(signature.as_bytes())
@@ -60,7 +60,7 @@ impl Coded for TravisScheme {
         Ok(Match {
             secret_index,
             signed_at: None,
-            content_sha256: Content::whole(payload.into_owned().into_bytes()).sha256(),
+            content: Covered::Digest(Content::whole(payload.into_owned().into_bytes()).sha256()),
             content_is_body: false,
         })
     }

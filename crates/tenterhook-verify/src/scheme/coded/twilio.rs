@@ -18,7 +18,7 @@ use crate::request::Request;
 use crate::scheme::content::{self, Content};
 use crate::scheme::encoding::{COMPONENT, Encoding};
 use crate::scheme::hmac::{self, Mac};
-use crate::scheme::{Key, Match};
+use crate::scheme::{Covered, Key, Match};
 use crate::verifier::{Facts, Sealed};
 
 /// The query parameter that holds the SHA-256 of a body that is not a form.
@@ -59,7 +59,7 @@ impl Coded for TwilioScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let signature = required_signature(request.headers, &self.header)?;
         let url = content::url(request)?;
         let tails = tails(request, url)?;
@@ -85,7 +85,7 @@ impl Coded for TwilioScheme {
                         return Ok(Match {
                             secret_index: Some(*index),
                             signed_at: None,
-                            content_sha256,
+                            content: Covered::Digest(content_sha256),
                             content_is_body: false,
                         });
                     }

@@ -67,7 +67,7 @@ impl Coded for VonageSmsScheme {
         request: &Request<'_>,
         call: &Call<'_>,
         facts: &mut Facts,
-    ) -> Result<Match, VerifyError> {
+    ) -> Result<Match<'static>, VerifyError> {
         let fields = parameters(request)?;
         let signature = form::required(&fields, SIGNATURE, Reason::MissingSignature)?;
         let time = form::required(&fields, TIMESTAMP, Reason::MissingTimestamp)?;
