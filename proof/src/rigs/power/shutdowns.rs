@@ -107,7 +107,7 @@ async fn notices(
     until("a sender is refused on a dead file system", PATIENCE, noticed).await?;
     match gateway.admin_status("/readyz").await {
         Ok(ready) => {
-            tally.check(ready == 503, || format!("its file system is dead, and /readyz says {ready}"))
+            tally.check(ready == 503, || format!("its file system is dead, and /readyz says {ready}"));
         }
         // It gives up after a few errors, perhaps at this very moment.
         Err(error) => {

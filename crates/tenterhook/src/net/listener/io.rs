@@ -96,6 +96,8 @@ impl Activity {
         let idle_since_ms = self.idle_since_ms.load(Ordering::Acquire);
         let first_byte_ms = self.first_byte_ms.load(Ordering::Acquire);
         let (from_ms, allowed) = match first_byte_ms {
+            // Who has not said a word yet is no better than an idle one, where places are wanted.
+            0 if idle_since_ms == 0 => (0, header.min(idle)),
             _ if idle_since_ms == 0 && !self.is_h2() => (0, header),
             0 => (idle_since_ms, idle),
             _ if self.is_h2() => (idle_since_ms, idle),
