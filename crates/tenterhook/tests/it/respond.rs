@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::rig::sender::{SECRET, Sender};
 use crate::rig::{Gateway, PATIENCE, Site};
-use desk::{Desk, says};
+use desk::{Asked, Desk, says};
 
 /// Longer than any test: an answer that comes before was not waited for until the deadline.
 const FOR_EVER: &str = "60s";
@@ -74,6 +74,16 @@ async fn counted(gateway: &Gateway, kind: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no `{kind}` in\n{metrics}")).parse().unwrap()
 }
 
+/// Waits until the log has come that far.
+async fn logged(gateway: &Gateway, text: &str) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    while !gateway.log().contains(text) {
+        pause.tick().await;
+        assert!(tokio::time::Instant::now() < deadline, "no {text} in\n{}", gateway.log());
+    }
+}
+
 async fn delivered(gateway: &Gateway, count: u64) {
     let ledger = gateway.ledger_when(|ledger| ledger["deliveries"]["delivered"] == count).await;
     assert_eq!(ledger["deliveries"]["owed"], count, "{ledger}");
@@ -81,7 +91,7 @@ async fn delivered(gateway: &Gateway, count: u64) {
 
 #[tokio::test]
 async fn the_provider_hears_what_its_handler_says_and_a_duplicate_asks_nobody() {
-    let desk = Desk::open(async |asked| match asked.number {
+    let desk = Desk::open(async |asked: Asked| match asked.number {
         1 => Response::builder()
             .status(201)
             .header("content-type", "application/json; charset=utf-8")
@@ -124,7 +134,7 @@ async fn the_provider_hears_what_its_handler_says_and_a_duplicate_asks_nobody() 
         assert_eq!(counted(&gateway, kind).await, count, "{kind}");
     }
     for answered in ["handler", "result", "known"] {
-        assert!(gateway.log().contains(&format!("\"answered\":\"{answered}\"")), "{}", gateway.log());
+        logged(&gateway, &format!("\"answered\":\"{answered}\"")).await;
     }
     assert!(gateway.stop().await.success());
 }
@@ -148,7 +158,7 @@ async fn a_slow_handler_is_not_waited_for_longer_than_the_provider_waits_and_is_
 
 #[tokio::test]
 async fn a_handler_that_fails_is_answered_for_at_once_and_tried_again() {
-    let desk = Desk::open(async |asked| match asked.number {
+    let desk = Desk::open(async |asked: Asked| match asked.number {
         1 => says(500, "a stack trace"),
         _ => says(200, "done"),
     })
@@ -189,7 +199,7 @@ async fn a_kill_between_store_and_answer_delivers_again_under_the_same_id_and_a_
 
 #[tokio::test]
 async fn an_answer_that_is_too_long_is_not_passed_on_and_delivers_all_the_same() {
-    let desk = Desk::open(async |asked| match asked.number {
+    let desk = Desk::open(async |asked: Asked| match asked.number {
         1 => says(200, "x".repeat(64 * 1024 + 1)),
         _ => says(200, "x".repeat(64 * 1024)),
     })
@@ -205,7 +215,7 @@ async fn an_answer_that_is_too_long_is_not_passed_on_and_delivers_all_the_same()
 
 #[tokio::test]
 async fn a_paused_destination_is_answered_for_at_once() {
-    let desk = Desk::open(async |_| says(200, "done")).await;
+    let desk = Desk::open(async |_: Asked| says(200, "done")).await;
     let site = site(&desk, &waits(FOR_EVER));
     let gateway = site.start().await;
     let order = async |verb: &str| {
@@ -225,7 +235,7 @@ async fn a_paused_destination_is_answered_for_at_once() {
 
 #[tokio::test]
 async fn an_open_breaker_is_answered_for_at_once() {
-    let desk = Desk::open(async |_| says(503, "")).await;
+    let desk = Desk::open(async |_: Asked| says(503, "")).await;
     let site = site(&desk, &waits(FOR_EVER));
     let gateway = site.start().await;
     let breaker = "tenterhook_breaker_state{destination=\"app\"} 0";
@@ -296,7 +306,7 @@ async fn a_provider_that_hangs_up_frees_its_place_and_is_delivered_for() {
 
 #[tokio::test]
 async fn what_is_owed_nothing_is_answered_for_at_once() {
-    let desk = Desk::open(async |_| says(200, "done")).await;
+    let desk = Desk::open(async |_: Asked| says(200, "done")).await;
     let source = format!(
         "{}\nevents = [\"issues.*\"]\nresponse = {{ status = 202, body = \"{{}}\", content_type = \"application/json\" }}",
         waits(FOR_EVER)

@@ -1,6 +1,6 @@
 //! What of a handler's answer goes on to a provider that waits for it.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tenterhook::destination::Destination;
 use tenterhook::model::{HandlerAnswer, Outcome, Reply};
 
@@ -29,7 +29,7 @@ async fn an_answer_goes_on_with_its_status_its_bytes_and_the_headers_for_the_pro
     assert_eq!((answer.status, &answer.body[..]), (StatusCode::CREATED, &b"<Response/>\r\n"[..]));
     let expected: HeaderMap =
         [("content-type", "text/xml"), ("content-language", "en"), ("x-slack-no-retry", "1")]
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value)))
             .into_iter()
             .collect();
     assert_eq!(answer.headers, expected);

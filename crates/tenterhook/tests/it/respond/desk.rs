@@ -32,7 +32,7 @@ impl Desk {
     pub(super) async fn open<F, A>(answer: F) -> Self
     where
         F: Fn(Asked) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Response<Body>> + Send,
+        A: Future<Output = Response<Body>> + Send + 'static,
     {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
