@@ -11,8 +11,8 @@ use super::schema::{self, SOURCE};
 use super::secrets::Resolver;
 use super::section::Section;
 use super::{
-    AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, learnt, respond,
-    routes, source,
+    AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, learnt,
+    respond, routes, source,
 };
 use crate::destination::command::CommandDestination;
 use crate::destination::http::HttpDestination;
