@@ -40,7 +40,7 @@ pub use error::{Reason, SignError, SpecError, VerifyError};
 pub use handshake::{Answer, Handshake, HandshakeError, HandshakeReason, HandshakeSettings, Handshakes};
 pub use locate::{Locator, Locators};
 #[cfg(feature = "catalog")]
-pub use provider::{Provider, catalog};
+pub use provider::{Provider, ReadAnswer, catalog};
 pub use remote::{KeyNeed, KeyRing};
 pub use request::Request;
 pub use scheme::Scheme;

@@ -51,6 +51,8 @@ pub struct Provider {
     pub public_keys: Vec<(String, String)>,
     /// The one status, and the body, that the provider wants as an answer, where not every 2xx will do.
     pub success: Success,
+    /// That the provider acts on what the answer says, or how long it waits for one.
+    pub answer: Option<ReadAnswer>,
     /// The addresses that requests come from, where the provider publishes them.
     pub source_ranges: Option<SourceRanges>,
     /// Facts that were not verified in a source.
@@ -68,6 +70,24 @@ pub struct Success {
     pub status: Option<u16>,
     /// The body; empty text: an empty body.
     pub body: Option<String>,
+}
+
+/// What is known of a provider that does more with an answer than to see that there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadAnswer {
+    /// What of its notifications is acted on by what their answer says (`slash commands`); `None`: only the status counts.
+    pub reads: Option<String>,
+    /// Every notification is a question: a receipt is never enough.
+    pub always: bool,
+    /// How long the provider waits for the answer, as it documents it.
+    pub within: Option<Duration>,
+    /// The HTTP status of what is safe to say where there is no better answer in time: it promises nothing and decides
+    /// nothing.
+    pub status: u16,
+    /// The content type of `body`.
+    pub content_type: Option<String>,
+    /// The body of what is safe to say; empty text: an empty body.
+    pub body: String,
 }
 
 /// The addresses that a provider sends from.

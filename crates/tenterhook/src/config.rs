@@ -15,6 +15,7 @@ mod overrides;
 mod problem;
 pub mod reference;
 mod reload;
+mod respond;
 mod routes;
 mod schema;
 mod secrets;

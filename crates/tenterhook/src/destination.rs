@@ -8,7 +8,7 @@ mod metadata;
 
 use async_trait::async_trait;
 
-use crate::model::{Message, Reply};
+use crate::model::{HandlerAnswer, Message, Reply};
 
 /// One destination, connected and ready.
 #[async_trait]
@@ -21,6 +21,12 @@ pub trait Destination: Send + Sync {
     /// - one reply per message, in order; a destination without batches is given one message at a time
     /// - keeps its own timeout; safe to call concurrently; safe to drop at any await point
     async fn deliver(&self, batch: &[Message]) -> Vec<Reply>;
+
+    /// Tries one event once, as [`Self::deliver`] does, for somebody who waits for what the receiver itself answers: that
+    /// too, where it confirmed the event and may be passed on. A kind whose receivers do not answer in HTTP has nothing.
+    async fn ask(&self, message: &Message) -> (Option<Reply>, Option<HandlerAnswer>) {
+        (self.deliver(std::slice::from_ref(message)).await.pop(), None)
+    }
 
     /// Whether the destination could be delivered to, without delivering: for `check` and start-up.
     async fn check(&self) -> Result<(), CheckError>;

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod attempt;
+mod callers;
 pub mod lane;
 
 use std::collections::BTreeMap;
@@ -20,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::destination::Destination;
-use crate::model::{BreakerState, Clock, DestinationName, LaneView, Lease, Timestamp};
+use crate::model::{BreakerState, Clock, DestinationName, Heard, LaneView, Lease, Timestamp};
 use crate::policy::backoff::RetryPolicy;
 use crate::policy::breaker::BreakerPolicy;
 use crate::policy::limit::RatePolicy;
 use crate::store::{Demand, LaneDemand, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use callers::Callers;
 use lane::{Lane, Wish};
 
 /// Bodies in memory for attempts under way, over all lanes, in bytes. One attempt is always allowed.
@@ -80,6 +82,8 @@ pub struct Dispatcher {
     /// end was noticed before its settlement arrived would deliver again what is delivered.
     owing: AtomicUsize,
     attempts: TaskTracker,
+    /// Who waits for the first attempt of a delivery.
+    callers: Arc<Callers>,
     /// Cancelled when the grace of a stop is over.
     abandoned: CancellationToken,
 }
@@ -98,6 +102,7 @@ impl Dispatcher {
             in_flight_bytes: AtomicU64::new(0),
             owing: AtomicUsize::new(0),
             attempts: TaskTracker::new(),
+            callers: Arc::default(),
             abandoned: CancellationToken::new(),
         })
     }
@@ -122,6 +127,7 @@ impl Dispatcher {
             next.insert(name, lane);
         }
         let unwanted: Vec<_> = lanes.values().flat_map(|gone| gone.close()).collect();
+        lanes.keys().for_each(|gone| self.callers.close(gone));
         self.store.stand_by(next.values().map(|lane| lane.standby()).collect());
         *lanes = next;
         let stay: Vec<_> = lanes.values().cloned().collect();
@@ -136,6 +142,20 @@ impl Dispatcher {
     pub fn lanes(&self) -> Vec<LaneView> {
         let now = self.clock.now();
         self.by_name().values().map(|lane| lane.view(now)).collect()
+    }
+
+    /// Waits for the first attempt to deliver what the request with this correlation id brings; asked before that is stored.
+    /// The attempt is one like every other, in its turn; whoever drops this stops to wait, and changes nothing. `None`
+    /// where the destination is not tried now: its breaker is not closed, its lane rests, or it is gone.
+    pub fn listen(
+        &self,
+        destination: &DestinationName,
+        correlation_id: &str,
+    ) -> Option<impl Future<Output = Option<Heard>> + Send + use<>> {
+        let lane = self.by_name().get(destination).cloned()?;
+        // In this order: a lane that closes from here on tells whoever has entered.
+        let place = self.callers.enter(destination, correlation_id);
+        lane.is_open(self.clock.now()).then(|| place.heard())
     }
 
     /// Runs until `stop`; then takes no more leases and returns when every attempt under way is settled, or when

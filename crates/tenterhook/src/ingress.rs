@@ -10,6 +10,7 @@ mod journal;
 mod keys;
 mod registration;
 mod reply;
+mod respond;
 mod screen;
 
 use std::sync::Arc;
@@ -35,11 +36,13 @@ use budget::Budget;
 pub use handshake::Confirm;
 pub use keys::FetchKey;
 pub use registration::{KeepError, KeepKey, LearntKey, Registrations};
+pub use respond::{Listen, Listening};
 
 use door::Doors;
 use journal::{Journal, Visit};
 use keys::Keys;
 use reply::Rejection;
+use respond::Call;
 
 /// What a reload replaces, as a whole: each request sees one generation from beginning to end.
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ pub struct IngressSettings {
     pub keys: Option<Arc<dyn FetchKey>>,
     /// Who keeps the keys that providers bring; without one none is learnt.
     pub keeper: Option<Arc<dyn KeepKey>>,
+    /// Who hears what handlers answer, for sources that answer the same; without one they answer their fallback.
+    pub listener: Option<Arc<dyn Listen>>,
 }
 
 impl Default for IngressSettings {
@@ -79,6 +84,7 @@ impl Default for IngressSettings {
             confirm: None,
             keys: None,
             keeper: None,
+            listener: None,
         }
     }
 }
@@ -176,7 +182,7 @@ impl Ingress {
         screen::host(&head)?;
         screen::coding(&head)?;
         screen::source(&door, &head, &body, visit)?;
-        let (bytes, _share) = body::read(body, &door.source.limits, &self.budget).await?;
+        let (bytes, share) = body::read(body, &door.source.limits, &self.budget).await?;
         visit.body_is_read = true;
         let is_pending = self.registrations.pending_until(&door.source.name, visit.received_at).is_some();
         let inbound = visit.inbound(head, bytes, is_pending);
@@ -191,10 +197,17 @@ impl Ingress {
         door.take_verified(visit.received_at)?;
         let deliveries = door.source.deliveries(&inbound, &admitted.event_type);
         let event = visit.event(&admitted);
+        let listener = doors.settings.listener.as_deref();
+        let call = Call::begin(&door, &deliveries, visit, self.store.as_ref(), listener).await;
         let submission = Submission { admitted, deliveries };
         let accepted = self.submit(submission, doors.settings.commit_timeout).await?;
-        let answer = reply::receipt(&accepted, &event, &door.source.response);
-        self.journal.accepted(visit, &event, &accepted, answer.status());
+        // It is stored: whoever waits for a handler holds no memory for it.
+        drop((inbound, share));
+        let (answer, kind) = match call {
+            None => (reply::receipt(&accepted, &event, &door.source.response), None),
+            Some(call) => call.answer(&accepted).await,
+        };
+        self.journal.accepted(visit, &event, &accepted, answer.status(), kind);
         Ok(answer)
     }
 

@@ -15,6 +15,7 @@
 //! `attempts` grows when a lease is taken, so *(delivery id, attempt number)* is the fencing token, and an event that
 //! kills the process still runs out of attempts. Attempt numbers never repeat: a redrive adds budget instead.
 
+pub mod answer;
 pub mod delivery;
 pub mod event;
 pub mod id;
@@ -24,6 +25,7 @@ pub mod name;
 pub mod registration;
 pub mod time;
 
+pub use answer::{HandlerAnswer, Heard};
 pub use delivery::{
     DeadReason, DeliveryState, FailureKind, Lease, Message, NewDelivery, OnDead, Outcome, Priority, Reply,
     Settled, Settlement, Verdict,

@@ -3,6 +3,7 @@
 //! Start: config → listeners bound → store open → destinations checked → dispatcher, ingress, admin. Stop is the way
 //! back: ingress drains first, so that nothing new is owed; then the dispatcher; then admin; the store is closed last.
 
+mod answers;
 mod confirm;
 mod gateway;
 mod keys;

@@ -7,7 +7,8 @@ mod url;
 
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 use tenterhook_verify::{HandshakeSettings, Handshakes, Locators, Provider, Secret, Verifier};
 
@@ -52,6 +53,8 @@ pub struct Source {
     pub dedupe: DedupePolicy,
     /// The answers that differ from the usual ones.
     pub response: ResponsePolicy,
+    /// The handler's own answer is the provider's; `None`: a receipt is.
+    pub respond: Option<Respond>,
     /// The URL as configured at the provider, for schemes that sign it: scheme, host and path; the query is the
     /// request's own.
     pub public_url: Option<String>,
@@ -102,6 +105,29 @@ pub struct SourceLimits {
     pub allow_from: Vec<IpNet>,
     /// A declared or streamed body has to arrive within this time.
     pub body_timeout: Duration,
+}
+
+/// `respond = "handler"`: what the provider is answered is what the one destination of the source answered to the first
+/// attempt, where it confirmed the event in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// From the head of the request to the answer.
+    pub timeout: Duration,
+    /// Requests that wait at the same time; one more is answered at once.
+    pub waiting_max: u32,
+    /// The answer where the handler gives none: it promises nothing and decides nothing.
+    pub fallback: Fallback,
+}
+
+/// What a source answers in place of a handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// 2xx, or 429 or 503 for a provider that asks again.
+    pub status: StatusCode,
+    /// The content type of `body`; `None` for an empty one.
+    pub content_type: Option<HeaderValue>,
+    /// The body.
+    pub body: Bytes,
 }
 
 /// How a source answers after the event is durable. Refusals are never overridden.

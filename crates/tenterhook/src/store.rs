@@ -145,6 +145,12 @@ pub trait Store: Send + Sync {
         by: AuditEntry,
     ) -> Result<(), StoreError>;
 
+    /// Whether a person paused that destination.
+    async fn is_paused(&self, destination: &DestinationName) -> Result<bool, StoreError> {
+        let stats = self.stats(Timestamp::from_millis(0)).await?;
+        Ok(stats.destinations.get(destination).is_some_and(|of_destination| of_destination.paused))
+    }
+
     /// Records something a person did that changed no delivery (a reload, a test delivery).
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Provider, Sample, SourceRanges, Success};
+use super::{Provider, ReadAnswer, Sample, SourceRanges, Success};
 use crate::handshake::HandshakeSpec;
 use crate::spec::{LocatorsSpec, parse_duration};
 use crate::{Locators, Scheme, SchemeSpec, SpecError};
@@ -60,11 +60,25 @@ struct Entry {
     public_keys: BTreeMap<String, String>,
     success_status: Option<u16>,
     success_body: Option<String>,
+    answer: Option<AnswerEntry>,
     source_ranges: Option<RangesEntry>,
     #[serde(default)]
     unverified: Vec<String>,
     pitfalls: Vec<String>,
     samples: Vec<SampleEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerEntry {
+    reads: Option<String>,
+    #[serde(default)]
+    always: bool,
+    within: Option<String>,
+    status: Option<u16>,
+    content_type: Option<String>,
+    #[serde(default)]
+    body: String,
 }
 
 #[derive(Deserialize)]
@@ -154,6 +168,7 @@ impl Entry {
             secret_bytes_min: self.secret_bytes_min,
             public_keys: self.public_keys.into_iter().collect(),
             success: Success { status: self.success_status, body: self.success_body },
+            answer: self.answer.map(AnswerEntry::check).transpose()?,
             source_ranges: self.source_ranges.map(|entry| SourceRanges {
                 ranges: entry.ranges,
                 url: entry.url,
@@ -162,6 +177,26 @@ impl Entry {
             unverified: self.unverified,
             pitfalls: self.pitfalls,
             samples: samples.collect(),
+        })
+    }
+}
+
+impl AnswerEntry {
+    fn check(self) -> Result<ReadAnswer, String> {
+        let status = self.status.unwrap_or(200);
+        if !(200..=299).contains(&status) && !matches!(status, 429 | 503) {
+            return Err("answer: `status` is 2xx, or 429 or 503 for a provider that asks again".to_owned());
+        }
+        if self.content_type.is_some() == self.body.is_empty() {
+            return Err("answer: `body` and `content_type` go together".to_owned());
+        }
+        Ok(ReadAnswer {
+            reads: self.reads,
+            always: self.always,
+            within: self.within.as_deref().map(parse_duration).transpose()?,
+            status,
+            content_type: self.content_type,
+            body: self.body,
         })
     }
 }

@@ -72,6 +72,9 @@ fn show(entry: &Provider) -> Result<(), Failure> {
     if let Some(bytes) = entry.body_bytes_max {
         output::line(format!("largest body:    {bytes} bytes"))?;
     }
+    if let Some(what) = entry.answer.as_ref().and_then(|answer| answer.reads.as_ref()) {
+        output::line(format!("acts on answers: {what} (`respond = \"handler\"`)"))?;
+    }
     for (name, _) in &entry.alternatives {
         output::line(format!("alternative:     scheme = \"{name}\""))?;
     }
@@ -105,6 +108,8 @@ fn wire(entry: &Provider) -> Value {
         "event_id": text_of(&entry.event_id),
         "event_type": text_of(&entry.event_type),
         "retry_horizon_secs": entry.retry_horizon.as_secs(),
+        "acts_on_answers": entry.answer.as_ref().and_then(|answer| answer.reads.as_ref()),
+        "answer_within_secs": entry.answer.as_ref().and_then(|answer| answer.within).map(|within| within.as_secs()),
         "body_bytes_max": entry.body_bytes_max,
         "samples": entry.samples.iter().map(|sample| &sample.event_type).collect::<Vec<_>>(),
         "pitfalls": entry.pitfalls,

@@ -12,7 +12,7 @@ use super::secrets::Resolver;
 use super::section::Section;
 use super::{
     AdminSettings, ConfiguredDestination, ServerSettings, StoreSettings, destination, gateway, learnt,
-    routes, source,
+    respond, routes, source,
 };
 use crate::destination::command::CommandDestination;
 use crate::destination::http::HttpDestination;
@@ -65,6 +65,11 @@ pub(super) fn build(root: &Table, resolver: &mut Resolver<'_>, findings: &mut Fi
     let routes = routes::build(entries, &names, findings);
     routes::warn_about_loose_ends(&routes, &source_sections, &destination_sections, findings);
     let sources = with_routes(built, routes);
+    for source in &sources {
+        if let Some((section, _)) = source_sections.iter().find(|(_, name)| *name == source.name.as_str()) {
+            respond::check_destination(source, *section, &destination_sections, findings);
+        }
+    }
     let destinations = destinations(&destination_sections, &sources, resolver, findings);
     Parts { server, store, admin, sources, destinations }
 }

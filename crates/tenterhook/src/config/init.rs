@@ -81,6 +81,23 @@ pub fn start(provider: &Provider, handler_url: &str) -> Start {
             "public_url = \"https://hooks.example.com/webhooks/{name}\"   # change it: exactly as configured at the provider"
         );
     }
+    let waits = provider.answer.as_ref().and_then(|answer| Some((answer.reads.as_deref()?, answer.always)));
+    match waits {
+        Some((what, true)) => {
+            let _ = writeln!(source, "respond = \"handler\"   # {what} act on what your application answers");
+        }
+        Some((what, false)) => {
+            let _ = writeln!(
+                source,
+                "# respond = \"handler\"   # for {what}, which are answered what your application answers"
+            );
+        }
+        None => {}
+    }
+    let priority = match waits {
+        Some((_, true)) => "priority = \"high\"               # somebody waits\n",
+        _ => "",
+    };
     let config = format!(
         r#"# Receives webhooks of {display} and delivers them to your application.
 # Every other key, with its default: tenterhook.example.toml, docs/reference/config.md.
@@ -102,7 +119,7 @@ url = "{handler_url}"
 [[routes]]
 source = "{name}"
 destination = "app"
-# events = ["…"]                  # globs on the event type; all, unless you say so
+{priority}# events = ["…"]                  # globs on the event type; all, unless you say so
 "#,
         display = provider.display,
     );

@@ -12,7 +12,7 @@ use super::problem::{Findings, Place, closest, quoted, shown, suggestion};
 use super::schema::VERIFY;
 use super::secrets::{Resolver, Rules, SECRET_BYTES_MIN};
 use super::section::Section;
-use super::{learnt, settings, values, verify};
+use super::{learnt, respond, settings, values, verify};
 use crate::model::{DedupePolicy, DestinationName, OnConflict, OnDuplicateOfDead, OnRepeat, SourceName};
 use crate::policy::limit::RatePolicy;
 use crate::policy::route::Glob;
@@ -50,6 +50,7 @@ pub(super) fn build(
     let verifier = verifier(scheme?, keys, settings, section, findings)?;
     let public_url = public_url(&verifier, section, resolver, findings);
     warn_about_odd_pairs(provider, &verifier, section, findings);
+    let response = response(section, findings);
     Some(Source {
         name: name.clone(),
         path: section.text("path").unwrap_or_else(|| format!("/webhooks/{name}")),
@@ -64,7 +65,8 @@ pub(super) fn build(
         unmatched: unmatched(section),
         limits: limits(provider, section, default_rate_per_address),
         dedupe: dedupe(provider, section),
-        response: response(section, findings),
+        respond: respond::respond(provider, section, &response, findings),
+        response,
         public_url,
         forward_headers: section
             .texts("forward_headers")

@@ -48,7 +48,8 @@ impl Masks {
         self.0.iter().fold(bytes.to_vec(), |text, secret| replace(&text, secret))
     }
 
-    fn found_in(&self, bytes: &[u8]) -> bool {
+    /// Whether `bytes` hold one of them.
+    pub(super) fn found_in(&self, bytes: &[u8]) -> bool {
         self.0.iter().any(|secret| position(bytes, secret).is_some())
     }
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod exchange;
 mod headers;
+mod pass_on;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -25,10 +26,11 @@ use tokio::time::{Instant, timeout};
 
 use self::batch::Said;
 use self::exchange::{Answer, NoAnswer, Rest, exchange};
+use self::pass_on::pass_on;
 pub(crate) use self::signing::Signer;
 use super::answer::{self, ANSWER_BYTES_MAX, Masks, RESULT_BYTES_MAX};
 use super::{CheckError, Destination};
-use crate::model::{Clock, FailureKind, Message, Outcome, Reply, SourceName};
+use crate::model::{Clock, FailureKind, HandlerAnswer, Message, Outcome, Reply, SourceName};
 use crate::net::client::{Client, ClientError, ClientPlan, ClientSettings};
 use crate::net::guard::{Guard, GuardError, Names, SystemNames};
 
@@ -121,11 +123,12 @@ impl HttpDestination {
         Ok(Self { settings, url, clock, guard, plan, client, signer, masks })
     }
 
-    async fn deliver_one(&self, message: &Message) -> Reply {
+    /// Tries once. The answer, where there is one: what it means is in the reply.
+    async fn deliver_one(&self, message: &Message) -> (Reply, Option<Answer>) {
         let started = Instant::now();
         let headers = match self.headers(message) {
             Ok(headers) => headers,
-            Err(text) => return reply(Outcome::NotTried, None, text, started),
+            Err(text) => return (reply(Outcome::NotTried, None, text, started), None),
         };
         match self.exchange(headers, message.body.clone(), started, ANSWER_BYTES_MAX).await {
             Ok(answer) => {
@@ -133,9 +136,10 @@ impl HttpDestination {
                 let result = (outcome == Outcome::Delivered && answer.rest == Rest::Whole)
                     .then(|| answer::result(&answer.body, &self.masks))
                     .flatten();
-                Reply { result, ..reply(outcome, Some(answer.status), answer.excerpt(&self.masks), started) }
+                let said = reply(outcome, Some(answer.status), answer.excerpt(&self.masks), started);
+                (Reply { result, ..said }, Some(answer))
             }
-            Err(none) => reply(none.outcome, None, none.text, started),
+            Err(none) => (reply(none.outcome, None, none.text, started), None),
         }
     }
 
@@ -279,8 +283,17 @@ impl Destination for HttpDestination {
             let requests = batch::requests(batch).into_iter().map(|request| self.deliver_batch(request));
             join_all(requests).await.into_iter().flatten().collect()
         } else {
-            join_all(batch.iter().map(|message| self.deliver_one(message))).await
+            join_all(batch.iter().map(async |message| self.deliver_one(message).await.0)).await
         }
+    }
+
+    async fn ask(&self, message: &Message) -> (Option<Reply>, Option<HandlerAnswer>) {
+        if self.settings.batch {
+            return (self.deliver(std::slice::from_ref(message)).await.pop(), None);
+        }
+        let (reply, answer) = self.deliver_one(message).await;
+        let confirming = answer.filter(|_| reply.outcome == Outcome::Delivered);
+        (Some(reply), confirming.and_then(|answer| pass_on(answer, &self.masks)))
     }
 
     /// Resolves the name through the guard and opens a TCP connection (to the proxy, where there is one).

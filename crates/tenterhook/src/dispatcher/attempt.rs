@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::callers::Caller;
 use super::lane::Batch;
 use super::{Dispatcher, Slot};
+use crate::destination::Destination;
 use crate::model::{FailureKind, Lease, Message, Outcome, Reply, Settled, Settlement, Verdict};
 use crate::policy::verdict::verdict;
 
@@ -25,13 +27,17 @@ pub(super) async fn attempt(slot: &mut Slot, batch: Batch) {
     let started_at = dispatcher.clock.now();
     let (leases, messages) = split(leases);
 
-    let delivering = AssertUnwindSafe(destination.deliver(&messages)).catch_unwind();
+    let caller = dispatcher.callers.take(&messages);
+    let delivering = AssertUnwindSafe(deliver(&*destination, &messages, caller)).catch_unwind();
     let delivered = tokio::time::timeout(policy.timeout + TIMEOUT_MARGIN, delivering).await;
     let now = dispatcher.clock.now();
     let replies = complete(delivered, messages.len(), now.since(started_at));
 
     lane.learn(now.since(started_at));
     lane.record(&replies, probe, now, &mut dispatcher.rng());
+    if !dispatcher.callers.is_empty() && !lane.is_open(now) {
+        dispatcher.callers.close(lane.name());
+    }
     let settlements: Vec<_> = leases
         .iter()
         .zip(replies)
@@ -54,6 +60,16 @@ pub(super) async fn attempt(slot: &mut Slot, batch: Batch) {
     for ((settlement, message), settled) in settlements.iter().zip(&messages).zip(settled) {
         tell(&dispatcher, settlement, message, settled);
     }
+}
+
+/// One try, of which somebody may wait to hear.
+async fn deliver(destination: &dyn Destination, messages: &[Message], caller: Option<Caller>) -> Vec<Reply> {
+    let (Some(caller), [message]) = (caller, messages) else { return destination.deliver(messages).await };
+    let (reply, answer) = destination.ask(message).await;
+    if let Some(reply) = &reply {
+        caller.tell(&reply.outcome, answer);
+    }
+    reply.into_iter().collect()
 }
 
 /// What is left of a lease once its message is on its way.

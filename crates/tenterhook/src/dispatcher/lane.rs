@@ -346,6 +346,14 @@ impl Lane {
         self.lock().in_flight == 0
     }
 
+    /// Whether a new delivery is tried as soon as there is a place.
+    #[must_use]
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        let state = self.lock();
+        let rests = state.paused_until.is_some_and(|until| until > now);
+        state.breaker.state() == BreakerState::Closed && !rests && !state.closed
+    }
+
     /// Its breaker's state.
     #[must_use]
     pub fn breaker(&self) -> BreakerState {

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::model::Timestamp;
 use crate::policy::limit::{AddressLimiter, RateLimiter, RatePolicy};
 use crate::source::Source;
@@ -32,6 +34,8 @@ pub(super) struct Door {
     addresses: Option<Limited<AddressLimiter>>,
     /// By address, together with every source that has no limit of its own.
     shared_addresses: Option<Limited<AddressLimiter>>,
+    /// For requests that wait for their handler, and how many those may be.
+    waiting: Option<(u32, Arc<Semaphore>)>,
     pub(super) throttle: Arc<Throttle>,
 }
 
@@ -119,7 +123,19 @@ impl Door {
         );
         let shared_addresses = shared_addresses.cloned();
         let throttle = before.map_or_else(Default::default, |before| Arc::clone(&before.throttle));
-        Self { source, verified, addresses, shared_addresses, throttle }
+        let waiting = source.respond.as_ref().map(|respond| {
+            let kept = before.and_then(|before| before.waiting.clone());
+            kept.filter(|(places, _)| *places == respond.waiting_max).unwrap_or_else(|| {
+                (respond.waiting_max, Arc::new(Semaphore::new(respond.waiting_max as usize)))
+            })
+        });
+        Self { source, verified, addresses, shared_addresses, waiting, throttle }
+    }
+
+    /// A place for one more request that waits for its handler; given back when dropped.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let (_, places) = self.waiting.as_ref()?;
+        Arc::clone(places).try_acquire_owned().ok()
     }
 
     /// One request of this address, whoever it really is.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use crate::model::{Accepted, Admitted, Clock, Known, SourceName, Timestamp};
 use crate::net::listener::Peer;
 use crate::source::Inbound;
-use crate::telemetry::metrics::{DuplicateKind, Metrics};
+use crate::telemetry::metrics::{AnswerKind, DuplicateKind, Metrics};
 use crate::telemetry::rejections::{RejectedRequest, Rejections};
 
 use super::door::Door;
@@ -65,6 +66,11 @@ impl Visit {
             version: request.version(),
             door: None,
         }
+    }
+
+    /// When a provider that waits for `timeout` has to be answered: it began to wait with its request.
+    pub(super) fn answer_by(&self, timeout: Duration) -> Instant {
+        self.started + timeout
     }
 
     pub(super) fn enter(&mut self, door: Arc<Door>) -> Arc<Door> {
@@ -137,14 +143,19 @@ impl Journal {
         Self { metrics, rejections, elsewhere: Throttle::default() }
     }
 
-    /// One line and the counters for an event that is durable.
+    /// One line and the counters for an event that is durable. `answered`: what a provider that waits for its handler got.
     pub(super) fn accepted(
         &self,
         visit: &Visit,
         event: &EventFacts,
         accepted: &Accepted,
         status: StatusCode,
+        answered: Option<AnswerKind>,
     ) {
+        if let Some(kind) = answered {
+            self.metrics.answered(&event.source, kind);
+        }
+        let answered = answered.map(AnswerKind::code);
         self.metrics.accept_took(&event.source, visit.started.elapsed());
         match accepted {
             Accepted::New { id, replay_suspect } => {
@@ -161,11 +172,16 @@ impl Journal {
                     processing_time_ms = visit.processing_time_ms(),
                     status = status.as_u16(),
                     replay_suspect = replay_suspect,
+                    answered,
                     "webhook_received"
                 );
             }
-            Accepted::Duplicate(known) => self.known(visit, event, known, DuplicateKind::Duplicate, status),
-            Accepted::Conflict(known) => self.known(visit, event, known, DuplicateKind::Conflict, status),
+            Accepted::Duplicate(known) => {
+                self.known(visit, event, known, DuplicateKind::Duplicate, status, answered);
+            }
+            Accepted::Conflict(known) => {
+                self.known(visit, event, known, DuplicateKind::Conflict, status, answered);
+            }
         }
     }
 
@@ -176,6 +192,7 @@ impl Journal {
         known: &Known,
         kind: DuplicateKind,
         status: StatusCode,
+        answered: Option<&'static str>,
     ) {
         self.metrics.duplicate(&event.source, kind);
         tracing::info!(
@@ -190,6 +207,7 @@ impl Journal {
             conflict = kind == DuplicateKind::Conflict,
             state = known.state.as_str(),
             redriven = known.redriven,
+            answered,
             "webhook_duplicate_event"
         );
     }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Listener;
 use super::confirm::Confirmer;
 use super::keys::KeyFetcher;
 use super::registration::Keeper;
@@ -87,7 +88,7 @@ impl Gateway {
                 Arc::clone(&clock),
                 Arc::clone(&metrics),
                 Arc::clone(&rejections),
-                generation(&config, &keeper),
+                generation(&config, &keeper, &dispatcher),
             );
             Self {
                 config: ArcSwap::from_pointee(config),
@@ -118,7 +119,7 @@ impl Gateway {
 
     /// Puts a config into place whose sources alone are new. To be called by whoever holds [`Self::one_at_a_time`].
     pub(super) fn replace(&self, next: Config) {
-        self.ingress.set_generation(generation(&next, &self.keeper));
+        self.ingress.set_generation(generation(&next, &self.keeper, &self.dispatcher));
         self.config.store(Arc::new(next));
     }
 
@@ -191,7 +192,7 @@ impl Gateway {
         }
         name_metrics(&self.metrics, &next);
         self.dispatcher.set_destinations(destinations(&next));
-        self.ingress.set_generation(generation(&next, &self.keeper));
+        self.ingress.set_generation(generation(&next, &self.keeper, &self.dispatcher));
         let subject = next.path.display().to_string();
         self.config.store(Arc::new(next));
         tracing::info!(config = %subject, "config_reloaded");
@@ -365,7 +366,7 @@ pub(super) async fn open_store(
 }
 
 /// The part of a config that ingress works by.
-fn generation(config: &Config, keeper: &Arc<dyn KeepKey>) -> Generation {
+fn generation(config: &Config, keeper: &Arc<dyn KeepKey>, dispatcher: &Arc<Dispatcher>) -> Generation {
     let server = &config.server;
     Generation {
         sources: config.sources.clone(),
@@ -377,6 +378,7 @@ fn generation(config: &Config, keeper: &Arc<dyn KeepKey>) -> Generation {
             confirm: Some(Confirmer::new()),
             keys: Some(KeyFetcher::new(server.key_server.as_deref())),
             keeper: Some(Arc::clone(keeper)),
+            listener: Some(Listener::new(dispatcher)),
         },
     }
 }
@@ -391,6 +393,8 @@ fn destinations(config: &Config) -> BTreeMap<DestinationName, (Arc<dyn Destinati
 
 fn name_metrics(metrics: &Metrics, config: &Config) {
     metrics.set_names(config.sources.iter().map(|source| &source.name), config.destinations.keys());
+    let responding = config.sources.iter().filter(|source| source.respond.is_some());
+    metrics.set_responding(responding.map(|source| &source.name));
 }
 
 /// Serves the ingress listener until `stop`.

@@ -498,6 +498,11 @@ impl Store for SqliteStore {
         self.queue.ask(Work::Pause(destination, paused, by)).await.map(drop)
     }
 
+    async fn is_paused(&self, destination: &DestinationName) -> Result<bool, StoreError> {
+        let destination = destination.clone();
+        self.read(move |conn, names| stats::is_paused(conn, names, &destination)).await
+    }
+
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
         self.queue.ask(Work::Audit(entry)).await.map(drop)
     }

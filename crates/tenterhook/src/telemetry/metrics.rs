@@ -10,6 +10,7 @@
 //! | `webhook_processing_duration_seconds` | histogram | destination |
 //! | `webhook_retry_queue_size`, `webhook_dlq_size` | gauge, from the store | destination |
 //! | `tenterhook_requests_refused_total` | counter | source, status |
+//! | `tenterhook_handler_answers_total` | counter, of sources with `respond = "handler"` | source, kind |
 //! | `tenterhook_accept_duration_seconds` | histogram | source |
 //! | `tenterhook_commit_duration_seconds`, `tenterhook_fsync_duration_seconds` | histogram | – |
 //! | `tenterhook_committed_submissions_total` | counter | – |
@@ -81,6 +82,61 @@ impl DuplicateKind {
     }
 }
 
+/// The kind label of `tenterhook_handler_answers_total`: what a provider that waits for its handler was answered. All but the
+/// first two are the fallback of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnswerKind {
+    /// The handler's own answer.
+    Handler,
+    /// A duplicate: what the handler had answered to the first.
+    Result,
+    /// A duplicate or a conflict of an event without such a result.
+    Known,
+    /// The deadline passed; the delivery goes on.
+    Late,
+    /// The handler failed; the delivery goes on.
+    Failed,
+    /// The handler confirmed the event, but its answer cannot be passed on.
+    Unfit,
+    /// The destination is not tried now: paused, its breaker open, or gone.
+    Closed,
+    /// As many requests of the source as may wait did.
+    Full,
+    /// Nothing is owed for the event.
+    Ignored,
+}
+
+impl AnswerKind {
+    /// Every kind, for tables.
+    pub const ALL: [Self; 9] = [
+        Self::Handler,
+        Self::Result,
+        Self::Known,
+        Self::Late,
+        Self::Failed,
+        Self::Unfit,
+        Self::Closed,
+        Self::Full,
+        Self::Ignored,
+    ];
+
+    /// The stable code: the metric label, and `answered` in the log.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Handler => "handler",
+            Self::Result => "result",
+            Self::Known => "known",
+            Self::Late => "late",
+            Self::Failed => "failed",
+            Self::Unfit => "unfit",
+            Self::Closed => "closed",
+            Self::Full => "full",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -146,6 +202,16 @@ impl Metrics {
         self.of_source(source, |series| {
             series.refused[series::refusal_index(status)].inc();
         });
+    }
+
+    /// Shows `tenterhook_handler_answers_total` of these sources, at 0 at first: those that answer as their handler does.
+    pub fn set_responding<'a>(&self, sources: impl IntoIterator<Item = &'a SourceName>) {
+        sources.into_iter().for_each(|source| self.families.show_answers(source));
+    }
+
+    /// `tenterhook_handler_answers_total{source,kind}`.
+    pub fn answered(&self, source: &SourceName, kind: AnswerKind) {
+        self.families.answered(source, kind);
     }
 
     /// `tenterhook_accept_duration_seconds{source}`: from the request's headers to the answer.

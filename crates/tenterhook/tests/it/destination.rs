@@ -1,5 +1,6 @@
 //! Destinations against real peers on loopback: what a handler sees, how its answers are read, what a command may do.
 
+mod answers;
 mod batch;
 pub(crate) mod chaos;
 mod command;

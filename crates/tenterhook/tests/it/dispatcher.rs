@@ -2,6 +2,7 @@
 
 mod ahead;
 mod breaker;
+mod callers;
 mod delivery;
 mod outage;
 mod script;

@@ -20,6 +20,7 @@ mod layering;
 mod life;
 mod plaid;
 mod registration;
+mod respond;
 mod rig;
 mod sqlite;
 mod store;

@@ -141,6 +141,7 @@ impl Settings {
             },
             dedupe: self.dedupe,
             response: ResponsePolicy::default(),
+            respond: None,
             public_url: None,
             forward_headers: Vec::new(),
         }))

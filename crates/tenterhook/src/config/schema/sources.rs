@@ -123,6 +123,28 @@ pub(in super::super) const SOURCE: &[Key] = &[
         "Adds what the handler answered to the answer of a duplicate.",
     )
     .default("false"),
+    Key::new(
+        "respond",
+        Kind::OneOf(&["receipt", "handler"]),
+        "What the provider is answered: a receipt once the event is durable, or what the handler answers to the first attempt \
+         (Slack commands, TwiML, Discord interactions, auth hooks). The event is stored first all the same; where the handler \
+         is slow, fails or is not tried, the answer is one that promises nothing (that of the catalog, or `response`), and \
+         the delivery goes on. Needs exactly one destination, of `type = \"http\"` and without `batch`.",
+    )
+    .default("\"receipt\""),
+    Key::new(
+        "respond_timeout",
+        Kind::duration(100, MINUTE),
+        "With `respond = \"handler\"`: the answer is given by then, counted from the head of the request. Default: half a \
+         second less than the provider waits, else 5 s.",
+    )
+    .sample("\"2500ms\""),
+    Key::new(
+        "respond_waiting_max",
+        Kind::Integer { min: 1, max: 10_000 },
+        "With `respond = \"handler\"`: requests that wait for the handler at the same time. One more is answered at once.",
+    )
+    .default("100"),
     Key::new("response", Kind::Table(RESPONSE), "The answer once an event is durable, for a provider that insists on one. Refusals never change."),
     Key::new(
         "body_bytes_max",

@@ -79,6 +79,16 @@ fn mark_paused(
     Ok(())
 }
 
+/// One destination's flag, without all the rest.
+pub(super) fn is_paused(
+    conn: &Connection,
+    names: &Names,
+    destination: &DestinationName,
+) -> rusqlite::Result<bool> {
+    let Some(dest) = names.id(destination.as_str()) else { return Ok(false) };
+    conn.prepare_cached("SELECT 1 FROM paused WHERE dest=?1")?.exists([dest])
+}
+
 /// The ledger from the rows, and from what rows that are gone were counted as.
 pub(super) fn recount(conn: &Connection) -> rusqlite::Result<Ledger> {
     rows(&*conn.unchecked_transaction()?)

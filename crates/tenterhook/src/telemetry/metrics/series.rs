@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tenterhook_verify::Reason;
 
-use super::DuplicateKind;
+use super::{AnswerKind, DuplicateKind};
 use crate::model::{DestinationName, FailureKind, SourceName};
 
 /// Statuses of refusals that have a series of their own; the last one stands for all others.
@@ -55,6 +55,7 @@ pub(super) struct Families {
     failed: Family<DestinationKind, Counter>,
     signature_failure: Family<SourceReason, Counter>,
     refused: Family<SourceStatus, Counter>,
+    answers: Family<SourceKind, Counter>,
     processing: Histograms<OfDestination>,
     accept: Histograms<OfSource>,
     breaker: Family<OfDestination, Gauge>,
@@ -98,6 +99,7 @@ impl Families {
             failed: Family::default(),
             signature_failure: Family::default(),
             refused: Family::default(),
+            answers: Family::default(),
             processing: Family::new_with_constructor(|| Histogram::new(PROCESSING_SECONDS)),
             accept: Family::new_with_constructor(store_histogram),
             breaker: Family::default(),
@@ -134,6 +136,11 @@ impl Families {
             "tenterhook_requests_refused",
             "Requests to a known source refused for another reason than verification",
             self.refused.clone(),
+        );
+        registry.register(
+            "tenterhook_handler_answers",
+            "What providers that wait for their handler were answered",
+            self.answers.clone(),
         );
         registry.register(
             "tenterhook_accept_duration_seconds",
@@ -208,6 +215,19 @@ impl Families {
             processing: self.processing.get_or_create_owned(&of_destination),
             breaker: self.breaker.get_or_create_owned(&of_destination),
         }
+    }
+
+    /// Shows the answers of a source, at what they were.
+    pub(super) fn show_answers(&self, source: &SourceName) {
+        for kind in AnswerKind::ALL {
+            self.answers.get_or_create_owned(&SourceKind { source: Name(source.clone()), kind: kind.code() });
+        }
+    }
+
+    /// Counts one answer. It has waited for a handler: looking its series up is no part of what took long.
+    pub(super) fn answered(&self, source: &SourceName, kind: AnswerKind) {
+        let labels = SourceKind { source: Name(source.clone()), kind: kind.code() };
+        self.answers.get_or_create_owned(&labels).inc();
     }
 
     /// Counts a pair that has no handle. The names are configured, or were when the event was stored.

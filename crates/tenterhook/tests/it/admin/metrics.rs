@@ -20,6 +20,7 @@ fn destination(name: &str) -> DestinationName {
 fn named() -> Metrics {
     let metrics = Metrics::new();
     metrics.set_names([&source("stripe")], [&destination("app")]);
+    metrics.set_responding([&source("stripe")]);
     metrics
 }
 
@@ -41,6 +42,7 @@ fn every_metric_has_exactly_its_name_kind_and_labels_and_is_shown_at_zero_from_t
     tenterhook_committed_submissions_total counter
     tenterhook_dedupe_keys gauge
     tenterhook_fsync_duration_seconds histogram
+    tenterhook_handler_answers_total counter
     tenterhook_lane_held gauge
     tenterhook_lane_in_flight gauge
     tenterhook_lane_paused gauge

@@ -250,3 +250,71 @@ fn commands_find_a_gateway_without_its_secrets() {
         tenterhook::config::endpoints(&bench.path("tenterhook.toml"), &bench.environment).unwrap_err();
     assert_eq!(refused.problems.len(), 1, "{refused}");
 }
+
+/// `respond = "handler"` of a provider: by when it is answered, and with what where the handler says nothing.
+fn answers(provider: &str, more: &str) -> (u128, u16, Option<String>, String) {
+    let config = built(&format!(
+        "[sources.it]\nprovider = \"{provider}\"\nsecrets = [\"env:APP_SIGNING_SECRET\"]\nrespond = \"handler\"\n{more}\n\
+         [destinations.app]\ntype = \"http\"\nurl = \"http://127.0.0.1:3000/hooks\"\n\
+         [[routes]]\nsource = \"it\"\ndestination = \"app\"\n"
+    ));
+    let respond = config.sources[0].respond.clone().unwrap();
+    assert_eq!(respond.waiting_max, 100);
+    let content_type = respond.fallback.content_type.map(|value| value.to_str().unwrap().to_owned());
+    let body = String::from_utf8(respond.fallback.body.to_vec()).unwrap();
+    (respond.timeout.as_millis(), respond.fallback.status.as_u16(), content_type, body)
+}
+
+#[test]
+fn a_provider_that_waits_is_answered_in_its_time_and_with_what_promises_nothing() {
+    let url = "public_url = \"https://hooks.example.com/webhooks/it\"";
+    let text = |text: &str| Some(text.to_owned());
+    for (provider, more, expected) in [
+        ("slack", "", (2_500, 200, None, "")),
+        ("twilio", url, (14_500, 200, text("text/xml"), "<Response/>")),
+        ("supabase", "", (4_500, 503, None, "")),
+        ("shopify", "", (4_500, 200, None, "")),
+        ("stripe", "", (5_000, 200, None, "")),
+        ("slack", "respond_timeout = \"1s\"", (1_000, 200, None, "")),
+        (
+            "supabase",
+            "response = { status = 200, body = \"{}\", content_type = \"application/json\" }",
+            (4_500, 200, text("application/json"), "{}"),
+        ),
+        (
+            "slack",
+            "response = { body = \"working on it\" }",
+            (2_500, 200, text("text/plain"), "working on it"),
+        ),
+    ] {
+        let (timeout, status, content_type, body) = expected;
+        assert_eq!(
+            answers(provider, more),
+            (timeout, status, content_type, body.to_owned()),
+            "{provider} {more}"
+        );
+    }
+}
+
+#[test]
+fn what_a_receipt_cannot_do_is_told() {
+    let bench = Bench::new();
+    let supabase =
+        SMALL.replace("provider = \"stripe\"", "provider = \"supabase\"\nrespond_timeout = \"1s\"");
+    insta::assert_snapshot!(bench.warnings(&supabase), @r#"
+    tenterhook.toml:3: sources.stripe.provider: Supabase Auth hooks acts on what its answer says, and a receipt says nothing
+      hint: add `respond = "handler"`
+    tenterhook.toml:4: sources.stripe.respond_timeout: has no effect: this source answers with a receipt
+      hint: add `respond = "handler"`, or remove this
+    "#);
+    let slack = SMALL.replace(
+        "provider = \"stripe\"",
+        "provider = \"slack\"\nrespond = \"handler\"\nrespond_timeout = \"3s\"\nduplicate_result = true",
+    );
+    insta::assert_snapshot!(bench.warnings(&slack), @r#"
+    tenterhook.toml:5: sources.stripe.respond_timeout: the provider has given up by then: it waits for 3s
+      hint: remove it, or make it shorter than that
+    tenterhook.toml:6: sources.stripe.duplicate_result: has no effect: with `respond = "handler"` a duplicate is answered what the handler had answered
+      hint: remove it
+    "#);
+}

@@ -69,17 +69,17 @@ fn the_example_with_every_line_in_use_has_no_key_or_value_that_is_wrong() {
       hint: remove one of them
     tenterhook.toml:116: sources.stripe.verify_token: the environment variable `META_VERIFY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:184: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
+    tenterhook.toml:196: destinations.app.resign: signing afresh vouches in the provider's name, and this destination is not `trusted`
       hint: add `trusted = true` if it may receive that
-    tenterhook.toml:188: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
+    tenterhook.toml:200: destinations.app.headers.authorization: the environment variable `APP_AUTHORIZATION` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
-    tenterhook.toml:194: destinations.app.ca_file: there is no file `tls/private-ca.pem`
+    tenterhook.toml:206: destinations.app.ca_file: there is no file `tls/private-ca.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:196: destinations.app.client_certificate_file: there is no file `tls/client.pem`
+    tenterhook.toml:208: destinations.app.client_certificate_file: there is no file `tls/client.pem`
       hint: a relative path starts at the config file
-    tenterhook.toml:248: destinations.deploy.directory: there is no directory `/srv/deploy`
+    tenterhook.toml:260: destinations.deploy.directory: there is no directory `/srv/deploy`
       hint: a relative path starts at the config file
-    tenterhook.toml:250: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
+    tenterhook.toml:262: destinations.deploy.environment.DEPLOY_TOKEN: the environment variable `DEPLOY_TOKEN` is not set
       hint: set it for this process; `export` makes a shell variable one of the environment
     13 problems in `tenterhook.toml`
     ");

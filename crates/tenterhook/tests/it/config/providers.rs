@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tenterhook::config::init;
-use tenterhook_verify::{Locators, Provider, SchemeSpec, catalog};
+use tenterhook_verify::{Locators, Provider, ReadAnswer, SchemeSpec, catalog};
 
 const HEAD: &str = "# Providers
 
@@ -75,6 +75,9 @@ fn section(provider: &Provider) -> String {
     if let Some(status) = provider.success.status {
         let _ = writeln!(out, "- **Wants as an answer:** {status}");
     }
+    if let Some(answer) = &provider.answer {
+        let _ = writeln!(out, "- **Answer:** {}", answered(answer));
+    }
     if let Some(ranges) = &provider.source_ranges {
         let _ = writeln!(out, "- **Source addresses:** [published]({})", ranges.url);
     }
@@ -93,6 +96,22 @@ fn list(out: &mut String, title: &str, items: &[String]) {
             let _ = writeln!(out, "- {item}");
         });
     }
+}
+
+/// How long it waits, and what it does with what it hears.
+fn answered(answer: &ReadAnswer) -> String {
+    let within = answer.within.map(|within| format!("within {} s", within.as_secs()));
+    let Some(what) = &answer.reads else { return within.unwrap_or_default() };
+    let body = match answer.body.as_str() {
+        "" => "an empty body".to_owned(),
+        body => format!("`{body}`"),
+    };
+    format!(
+        "what your handler says counts for {what}, {}, with `respond = \"handler\"`; where it says nothing in time, the answer is \
+         {} with {body}",
+        within.unwrap_or_else(|| "in time".to_owned()),
+        answer.status
+    )
 }
 
 fn places(locators: &Locators, none: &str) -> String {

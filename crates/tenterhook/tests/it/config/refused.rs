@@ -486,6 +486,42 @@ fn settings_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn an_answer_of_the_handler_needs_exactly_one_handler_that_can_give_it() {
+    let asking = SMALL.replace("provider = \"stripe\"", "provider = \"stripe\"\nrespond = \"handler\"");
+    let with = |more: &str| refusal(&format!("{asking}{more}"));
+    insta::assert_snapshot!(with("events = [\"a\"]\n[[routes]]\nsource = \"stripe\"\nevents = [\"b\"]\ndestination = \"app\"\n"), @"loaded");
+    insta::assert_snapshot!(with("[destinations.log]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n[[routes]]\nsource = \"stripe\"\ndestination = \"log\"\n"), @r#"
+    tenterhook.toml:4: sources.stripe.respond: the events of this source go to `app`, `log`, and only one of them can answer
+      hint: leave it the routes to the one that answers
+    1 problem in `tenterhook.toml`
+    "#);
+    insta::assert_snapshot!(refusal(asking.split("[[routes]]").next().unwrap()), @r#"
+    tenterhook.toml:4: sources.stripe.respond: no route says whose answer it is
+      hint: add `[[routes]]` with `source = "stripe"` and the `destination` that answers
+    1 problem in `tenterhook.toml`
+    "#);
+    insta::assert_snapshot!(refusal(&asking.replace("url = ", "batch = { max = 2 }\nurl = ")), @r#"
+    tenterhook.toml:4: sources.stripe.respond: `app` takes batches, and answers them as a whole
+      hint: remove `batch` from `destinations.app`, or route this source to another one
+    1 problem in `tenterhook.toml`
+    "#);
+    let command = asking.replace(
+        "type = \"http\"\nurl = \"http://127.0.0.1:3000/hooks\"",
+        "type = \"command\"\ncommand = [\"cat\"]",
+    );
+    insta::assert_snapshot!(refusal(&command), @r#"
+    tenterhook.toml:4: sources.stripe.respond: `app` is no HTTP destination: it has no answer to pass on
+      hint: route this source to a destination with `type = "http"`
+    1 problem in `tenterhook.toml`
+    "#);
+    insta::assert_snapshot!(refusal(&asking.replace("\"handler\"", "\"handle\"")), @r#"
+    tenterhook.toml:4: sources.stripe.respond: `handle` is none of `receipt`, `handler`
+      hint: did you mean `handler`?
+    1 problem in `tenterhook.toml`
+    "#);
+}
+
+#[test]
 fn a_section_of_the_wrong_shape_is_refused() {
     insta::assert_snapshot!(refusal("server = 1\n[sources]\nprovider = \"stripe\"\n[routes]\nsource = \"stripe\"\n[[destinations]]\ntype = \"http\"\n"), @r"
     tenterhook.toml:1: server: expected a table, found an integer

@@ -159,6 +159,7 @@ pub(crate) fn custom(name: &str, verifier: Verifier) -> Source {
         limits: limits(),
         dedupe: DedupePolicy::default(),
         response: ResponsePolicy::default(),
+        respond: None,
         public_url: None,
         forward_headers: vec![],
     }

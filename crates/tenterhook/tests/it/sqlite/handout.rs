@@ -82,7 +82,11 @@ async fn nothing_is_handed_out_that_may_not_be_tried_now() {
     let (lane, mut handed) = standing_by(&store, 8);
     accept_new(&store, draft("in line", "{}", START).ordered("customer")).await;
     accept_new(&store, draft("long", vec![b'a'; 64 * 1024 + 1], START)).await;
+    let app = "app".parse().unwrap();
+    assert!(!store.is_paused(&app).await.expect("says"));
     store.set_paused("app".parse().unwrap(), true, entry()).await.expect("pauses");
+    assert!(store.is_paused(&app).await.expect("says"));
+    assert!(!store.is_paused(&"other".parse().unwrap()).await.expect("says"));
     accept_new(&store, draft("paused", "{}", START)).await;
     assert!(handed.try_recv().is_err());
     assert_eq!(lane.take_back(), 8);
