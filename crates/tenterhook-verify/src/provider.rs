@@ -6,7 +6,11 @@ use std::time::Duration;
 use crate::locate::{Finder, first_key};
 use crate::{Handshakes, Locator, Locators, Request, Scheme, SchemeSpec};
 
+mod files;
 mod load;
+mod sample;
+
+pub use sample::Sample;
 
 /// What the catalog knows about one provider.
 #[derive(Clone, Debug)]
@@ -59,7 +63,7 @@ pub struct Provider {
     pub unverified: Vec<String>,
     /// What people get wrong with this provider.
     pub pitfalls: Vec<String>,
-    /// A sample event: type, headers, body; for demos, `send` and `fixture`.
+    /// Sample events, the first of them the usual one; for demos, tests and `tenterhook send`.
     pub samples: Vec<Sample>,
 }
 
@@ -99,29 +103,6 @@ pub struct SourceRanges {
     pub ranges: Vec<String>,
     /// The day on which `ranges` were copied, as `YYYY-MM-DD`.
     pub taken: Option<String>,
-}
-
-/// A sample event of a provider. `{id}` and `{now}` (Unix seconds) in the body and the headers are filled in by
-/// [`Sample::fill`].
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// The event type.
-    pub event_type: String,
-    /// Headers besides the signature's own.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: String,
-}
-
-impl Sample {
-    /// Headers and body with `{id}` and `{now}` filled in.
-    #[must_use]
-    pub fn fill(&self, id: &str, now_unix: u64) -> (Vec<(String, String)>, String) {
-        let now = now_unix.to_string();
-        let fill = |text: &str| text.replace("{id}", id).replace("{now}", &now);
-        let headers = self.headers.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
-        (headers, fill(&self.body))
-    }
 }
 
 impl Provider {
@@ -225,7 +206,10 @@ mod tests {
         for provider in catalog() {
             let name = &provider.name;
             assert!(provider.docs_url.starts_with("https://"), "{name}: docs_url");
-            assert!((1..=4).contains(&provider.samples.len()), "{name}: {} samples", provider.samples.len());
+            let types: Vec<_> = provider.samples.iter().map(|sample| &sample.event_type).collect();
+            assert!((1..=32).contains(&types.len()), "{name}: {types:?}");
+            let twice = types.iter().enumerate().find(|(at, kind)| types[..*at].contains(kind));
+            assert!(twice.is_none(), "{name}: {twice:?} stands there twice");
             assert!(!provider.pitfalls.is_empty(), "{name}: pitfalls");
             let said = provider.pitfalls.iter().any(|pitfall| pitfall.contains("signs nothing"));
             assert!(!provider.scheme.is_unsigned() || said, "{name}: says nothing of signing nothing");
@@ -240,6 +224,32 @@ mod tests {
                 assert!(ranges.url.starts_with("https://"), "{name}: {ranges:?}");
                 assert_eq!(ranges.taken.is_some(), !ranges.ranges.is_empty(), "{name}: a list and its day");
             }
+        }
+    }
+
+    #[test]
+    fn every_file_of_samples_is_embedded_and_used() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut found = Vec::new();
+        for provider in std::fs::read_dir(root.join("samples")).unwrap() {
+            let provider = provider.unwrap().path();
+            for file in std::fs::read_dir(&provider).into_iter().flatten() {
+                let path = file.unwrap().path();
+                let name = path.strip_prefix(root.join("samples")).unwrap().with_extension("");
+                assert_eq!(path.extension().unwrap(), "json", "{path:?}");
+                found.push(name.to_str().unwrap().replace('\\', "/"));
+            }
+        }
+        found.sort();
+        assert_eq!(found, sample::names().collect::<Vec<_>>());
+        let catalog: String = load::texts().collect();
+        let parts: String = sample::names().filter_map(sample::file).collect();
+        for name in found {
+            let used = match name.contains("/_") {
+                true => parts.contains(&format!("{{>{name}}}")),
+                false => catalog.contains(&format!("file = \"{name}\"")),
+            };
+            assert!(used, "samples/{name}.json is not used");
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod dead;
 pub mod demo;
 pub mod events;
 pub mod failure;
+pub mod fixture;
 pub mod gateway;
 pub mod init;
 pub mod load;
@@ -15,6 +16,7 @@ pub mod output;
 pub mod page;
 pub mod providers;
 pub mod reference;
+pub mod sample;
 pub mod select;
 pub mod send;
 pub mod serve;
@@ -92,6 +94,7 @@ enum Command {
     Sign(sign::SignArgs),
     Verify(verify::VerifyArgs),
     Send(send::SendArgs),
+    Fixture(fixture::FixtureArgs),
     Load(load::LoadArgs),
     /// Prints shell completions
     Completions {
@@ -139,6 +142,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Send(args) => runtime()?.block_on(send::run(&args)),
+        Command::Fixture(args) => runtime()?.block_on(fixture::run(global, &args)),
         Command::Load(args) => runtime()?.block_on(load::run(global, &args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tenterhook", &mut std::io::stdout());

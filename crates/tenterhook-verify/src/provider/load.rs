@@ -1,10 +1,11 @@
 //! From `catalog/*.toml` to providers. The files are embedded; every problem names its file and entry.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Provider, ReadAnswer, Sample, SourceRanges, Success};
+use super::{Provider, ReadAnswer, Sample, SourceRanges, Success, sample};
 use crate::handshake::HandshakeSpec;
 use crate::spec::{LocatorsSpec, parse_duration};
 use crate::{Locators, Scheme, SchemeSpec, SpecError};
@@ -65,6 +66,9 @@ struct Entry {
     #[serde(default)]
     unverified: Vec<String>,
     pitfalls: Vec<String>,
+    /// Headers of every sample; a sample's own replace those of the same name.
+    #[serde(default)]
+    sample_headers: BTreeMap<String, String>,
     samples: Vec<SampleEntry>,
 }
 
@@ -96,7 +100,10 @@ struct SampleEntry {
     event_type: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    body: String,
+    /// Either the body itself,
+    body: Option<String>,
+    /// or the file of `samples/` that it stands in, without `.json`.
+    file: Option<String>,
 }
 
 /// All providers, sorted by name; the first problem otherwise.
@@ -113,6 +120,12 @@ pub(super) fn all() -> Result<Vec<Provider>, String> {
     }
     providers.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(providers)
+}
+
+/// The files as written.
+#[cfg(test)]
+pub(super) fn texts() -> impl Iterator<Item = &'static str> {
+    FILES.into_iter().map(|(_, text)| text)
 }
 
 /// The names of each file in the order in which they are written.
@@ -141,11 +154,8 @@ impl Entry {
             alternatives.push((name.clone(), scheme));
         }
         let suffix = self.event_type_suffix.map(|text| text.parse()).transpose();
-        let samples = self.samples.into_iter().map(|sample| Sample {
-            event_type: sample.event_type,
-            headers: sample.headers.into_iter().collect(),
-            body: sample.body,
-        });
+        let samples = self.samples.into_iter().map(|entry| entry.check(&self.sample_headers));
+        let samples = samples.collect::<Result<Vec<_>, _>>()?;
         Ok(Provider {
             name: self.name,
             display: self.display,
@@ -176,7 +186,7 @@ impl Entry {
             }),
             unverified: self.unverified,
             pitfalls: self.pitfalls,
-            samples: samples.collect(),
+            samples,
         })
     }
 }
@@ -198,6 +208,27 @@ impl AnswerEntry {
             content_type: self.content_type,
             body: self.body,
         })
+    }
+}
+
+impl SampleEntry {
+    /// `{type}` in a header that all samples share is the sample's own type.
+    fn check(self, shared: &BTreeMap<String, String>) -> Result<Sample, String> {
+        let kind = self.event_type;
+        let body = match (self.body, self.file) {
+            (Some(body), None) => Cow::Owned(body),
+            (None, Some(name)) => {
+                let text = sample::file(&name).ok_or(format!("there is no `samples/{name}.json`"))?;
+                Cow::Borrowed(text)
+            }
+            _ => return Err(format!("sample `{kind}`: either a `body` or a `file`")),
+        };
+        let mut headers = shared.clone();
+        for value in headers.values_mut() {
+            *value = value.replace("{type}", &kind);
+        }
+        headers.extend(self.headers);
+        Ok(Sample { event_type: kind, headers: headers.into_iter().collect(), body })
     }
 }
 

@@ -22,7 +22,8 @@ use super::Global;
 use super::failure::{Exit, Failure};
 use super::gateway::Gateway;
 use super::output;
-use super::signing::{SchemeArgs, sample_of};
+use super::sample::{sample_of, shortest};
+use super::signing::SchemeArgs;
 use crate::model::{SystemClock, Timestamp};
 use drive::{Load, Pace};
 use figures::{Handled, Progress, Sent};
@@ -48,7 +49,7 @@ pub struct LoadArgs {
     /// The URL that the provider was given, for schemes that sign it, where it is not `--url`
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// The type of the sample event of the provider that is sent; its first by default
+    /// The type of the sample event of the provider that is sent; its shortest by default
     #[arg(long, value_name = "TYPE")]
     event: Option<String>,
     /// Connections at the same time
@@ -111,7 +112,10 @@ pub async fn run(global: &Global, args: &LoadArgs) -> Result<(), Failure> {
     let provider = args.scheme.provider()?;
     let ingredients = Ingredients {
         verifier: args.scheme.verifier()?,
-        sample: sample_of(provider, args.event.as_deref())?,
+        sample: match args.event.as_deref() {
+            None => shortest(provider)?,
+            chosen => sample_of(provider, chosen)?,
+        },
         signed_url: args.public_url.clone().unwrap_or_else(|| args.url.clone()),
         body_bytes: args.body_bytes,
         seed,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
 use super::output;
-use super::signing::{RequestArgs, SchemeArgs, fresh_id};
+use super::signing::{OwnedRequest, RequestArgs, SchemeArgs, fresh_id};
 
 /// How many requests one call sends at most.
 const COUNT_MAX: u32 = 10_000;
@@ -26,7 +26,7 @@ pub struct SendArgs {
     /// The URL that the provider was given, for schemes that sign it, where it is not `--url`
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// How many events, each with an id of its own (with `--id`: the same one every time)
+    /// How many events, each with an id and a time of its own (with `--id`: the same id, with `--body`: the same bytes)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(COUNT_MAX)))]
     count: u32,
     /// Prints one JSON object a request instead
@@ -45,7 +45,7 @@ pub async fn run(args: &SendArgs) -> Result<(), Failure> {
     let progress = if args.count > 1 { ProgressBar::new(args.count.into()) } else { ProgressBar::hidden() };
     for _ in 0..args.count {
         let answer = send_one(args, &client, url).await?;
-        refused |= !(200..300).contains(&answer.status);
+        refused |= !answer.is_success();
         progress.suspend(|| answer.print(args.json))?;
         progress.inc(1);
     }
@@ -53,7 +53,8 @@ pub async fn run(args: &SendArgs) -> Result<(), Failure> {
     if refused { Err(Failure::silent(Exit::Invalid)) } else { Ok(()) }
 }
 
-fn client() -> Result<reqwest::Client, Failure> {
+/// A client that follows no redirects and waits half a minute.
+pub(super) fn client() -> Result<reqwest::Client, Failure> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(30))
@@ -61,7 +62,8 @@ fn client() -> Result<reqwest::Client, Failure> {
         .map_err(|error| Failure::new(Exit::Internal, error.to_string()))
 }
 
-struct Answer {
+/// What came back.
+pub(super) struct Answer {
     id: String,
     status: u16,
     correlation_id: Option<String>,
@@ -72,11 +74,21 @@ async fn send_one(args: &SendArgs, client: &reqwest::Client, url: &str) -> Resul
     let id = args.request.id.clone().map_or_else(fresh_id, Ok)?;
     let mut request = args.request.request_or_sample(args.scheme.provider()?, &id)?;
     request.url = Some(args.public_url.as_deref().unwrap_or(url).to_owned());
-    let sealed = request.seal(&args.scheme.verifier()?, &id, args.request.now())?;
+    request.seal(&args.scheme.verifier()?, &id, args.request.now())?;
+    post(client, url, request, id).await
+}
+
+/// Sends a request whose `url` is the one that was signed to where `url` says.
+pub(super) async fn post(
+    client: &reqwest::Client,
+    url: &str,
+    request: OwnedRequest,
+    id: String,
+) -> Result<Answer, Failure> {
     // A signature in the query goes to where the request goes.
-    let query = sealed.url.as_deref().and_then(|url| url.split_once('?')).map(|(_, query)| query);
-    let url = match query {
-        Some(query) => format!("{}?{query}", url.split('?').next().unwrap_or(url)),
+    let query = request.sealed_query.then_some(request.url.as_deref()).flatten();
+    let url = match query.and_then(|url| url.split_once('?')) {
+        Some((_, query)) => format!("{}?{query}", url.split('?').next().unwrap_or(url)),
         None => url.to_owned(),
     };
     let unreachable = |error: reqwest::Error| {
@@ -108,7 +120,13 @@ async fn send_one(args: &SendArgs, client: &reqwest::Client, url: &str) -> Resul
 }
 
 impl Answer {
-    fn print(&self, as_json: bool) -> Result<(), Failure> {
+    /// Whether it was 2xx.
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Status and body, in a line.
+    pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
         if as_json {
             let body = serde_json::from_str(&self.body).unwrap_or_else(|_| Value::String(self.body.clone()));
             output::json(&json!({

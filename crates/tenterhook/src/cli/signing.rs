@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serde_json::Value;
-use tenterhook_verify::provider::Sample;
 use tenterhook_verify::settings::{SettingKind, SettingValue};
 use tenterhook_verify::verifier::Sealed;
 use tenterhook_verify::{Provider, Request, Scheme, Secret, Settings, SpecError, Verifier, provider};
 
 use super::failure::{Exit, Failure};
 use super::reference;
+use super::sample::{changed, sample_of, seconds};
 use crate::model::SystemClock;
 
 /// Which scheme, with which secrets.
@@ -56,11 +56,12 @@ pub struct RequestArgs {
     /// The message id, for schemes that sign one
     #[arg(long)]
     pub id: Option<String>,
-    /// The type of the sample event that is taken where no `--body` is given; its headers are added
+    /// The type of the sample event that is taken where no `--body` is given; its headers are added (`tenterhook
+    /// providers NAME` lists the types)
     #[arg(long, value_name = "TYPE")]
     pub event: Option<String>,
-    /// Sets a value of the sample's JSON body, `PATH=VALUE` such as `data.object.amount=4200`; a value that is no JSON is
-    /// text; repeatable
+    /// Sets a value of the body, `PATH=VALUE` such as `data.object.lines[0].amount=4200`: a value that is no JSON is text,
+    /// what is not there is made; in a form PATH is a field's name; repeatable
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
 }
@@ -76,6 +77,8 @@ pub struct OwnedRequest {
     pub headers: HeaderMap,
     /// The exact body.
     pub body: Vec<u8>,
+    /// Whether signing wrote into the query of `url`.
+    pub sealed_query: bool,
 }
 
 impl OwnedRequest {
@@ -190,6 +193,7 @@ impl OwnedRequest {
         }
         if let Some(url) = &sealed.url {
             self.url = Some(url.clone());
+            self.sealed_query = true;
         }
         Ok(sealed)
     }
@@ -212,82 +216,32 @@ impl RequestArgs {
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
-        Ok(OwnedRequest { method: self.method.clone(), url: self.url.clone(), headers, body })
+        let (method, url) = (self.method.clone(), self.url.clone());
+        Ok(OwnedRequest { method, url, headers, body, sealed_query: false })
     }
 
     /// The request as given, completed from a sample event of the provider where no body is given or `--event` asks
-    /// for one. `id` fills the sample's placeholders.
+    /// for one, and changed as `--set` says. `id` fills the sample's places.
     pub fn request_or_sample(&self, provider: &Provider, id: &str) -> Result<OwnedRequest, Failure> {
         let mut request = self.request()?;
-        if self.body.is_some() && self.event.is_none() {
-            return Ok(request);
+        if self.body.is_none() || self.event.is_some() {
+            let sample = sample_of(provider, self.event.as_deref())?;
+            let (headers, body) = sample.fill(id, seconds(self.now()));
+            if self.body.is_none() {
+                request.body = body.into_bytes();
+            }
+            for (name, value) in &headers {
+                let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) else {
+                    continue;
+                };
+                request.headers.entry(name).or_insert(value);
+            }
         }
-        let sample = sample_of(provider, self.event.as_deref())?;
-        let filled = |text: &str| fill(text, id, self.now());
-        if self.body.is_none() {
-            let body = filled(&sample.body);
-            request.body = changed(body, &self.set)?.into_bytes();
-        }
-        for (name, value) in &sample.headers {
-            let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&filled(value)))
-            else {
-                continue;
-            };
-            request.headers.entry(name).or_insert(value);
-        }
+        let kind = request.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is_form = kind.starts_with(b"application/x-www-form-urlencoded");
+        request.body = changed(request.body, is_form, &self.set)?;
         Ok(request)
     }
-}
-
-/// A JSON body with values set in it, by paths of names and numbers with `.` or `/` between them.
-fn changed(body: String, set: &[(String, String)]) -> Result<String, Failure> {
-    if set.is_empty() {
-        return Ok(body);
-    }
-    let no_json = |_| Failure::usage("`--set` changes JSON, and this sample is a form or text");
-    let mut json: Value = serde_json::from_str(&body).map_err(no_json)?;
-    for (path, value) in set {
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
-        let mut steps = path.split(['.', '/']).filter(|step| !step.is_empty());
-        let place = steps.try_fold(&mut json, |place, step| match place {
-            Value::Object(members) => Some(members.entry(step).or_insert(Value::Null)),
-            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
-            empty @ Value::Null => {
-                *empty = Value::Object(serde_json::Map::new());
-                empty.as_object_mut().map(|members| members.entry(step).or_insert(Value::Null))
-            }
-            _ => None,
-        });
-        *place.ok_or_else(|| Failure::usage(format!("there is no place `{path}` in this sample")))? = value;
-    }
-    Ok(json.to_string())
-}
-
-/// The sample event of that type; the provider's first for `None`.
-pub fn sample_of<'p>(provider: &'p Provider, event: Option<&str>) -> Result<&'p Sample, Failure> {
-    let found = match event {
-        Some(wanted) => provider.samples.iter().find(|sample| sample.event_type == wanted),
-        None => provider.samples.first(),
-    };
-    found.ok_or_else(|| {
-        let known: Vec<_> =
-            provider.samples.iter().map(|sample| format!("`{}`", sample.event_type)).collect();
-        let wanted = event.map_or_else(String::new, |event| format!(" of type `{event}`"));
-        Failure::usage(format!("the provider `{}` has no sample event{wanted}", provider.name)).hint(
-            if known.is_empty() {
-                "give a body with `--body FILE`".to_owned()
-            } else {
-                format!("it has {}; or give a body with `--body FILE`", known.join(", "))
-            },
-        )
-    })
-}
-
-/// A sample's text with its placeholders filled in.
-#[must_use]
-pub fn fill(text: &str, id: &str, now: SystemTime) -> String {
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    text.replace("{id}", id).replace("{now}", &seconds.to_string())
 }
 
 /// An id that nobody used before: 32 hexadecimal digits.
@@ -322,27 +276,4 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = name.trim().parse::<HeaderName>().map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
     Ok((name, value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(body: &str, set: &[(&str, &str)]) -> Result<String, Failure> {
-        let set: Vec<_> = set.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
-        changed(body.to_owned(), &set)
-    }
-
-    #[test]
-    fn values_are_set_where_a_path_leads_and_nowhere_else() {
-        let body = r#"{"data":{"amount":1,"lines":[{"id":"a"}]}}"#;
-        let changed =
-            set(body, &[("data.amount", "4200"), ("/data/lines/0/id", "b"), ("data.new.deep", "x y")]);
-        let expected = r#"{"data":{"amount":4200,"lines":[{"id":"b"}],"new":{"deep":"x y"}}}"#;
-        assert_eq!(changed.unwrap().parse::<Value>().unwrap(), expected.parse::<Value>().unwrap());
-        assert_eq!(set("a=1", &[]).unwrap(), "a=1", "nothing to set asks for no JSON");
-        for (body, path) in [("a=1", "a"), (body, "data.amount.more"), (body, "data.lines.7.id")] {
-            assert!(set(body, &[(path, "1")]).is_err(), "{path}");
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The binary as a user runs it: what it prints, and how it exits.
 
+mod fixture;
 mod load;
 mod offline;
 mod process;

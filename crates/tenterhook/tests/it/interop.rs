@@ -2,6 +2,7 @@
 //! these tests fail and say so.
 
 mod resign;
+mod samples;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

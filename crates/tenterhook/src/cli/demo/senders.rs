@@ -9,7 +9,8 @@ use serde_json::Value;
 use tenterhook_verify::{Request, Secret, Verifier, provider};
 
 use super::super::failure::{Exit, Failure};
-use super::super::signing::{fill, fresh_id};
+use super::super::sample::seconds;
+use super::super::signing::fresh_id;
 use super::follow::{Screen, show_news};
 use crate::model::EventId;
 use crate::server::Server;
@@ -144,10 +145,9 @@ impl Prepared {
             .map_err(|_| broken("usable secret"))?;
         let (id, now) = (fresh_id()?, server.gateway().clock().now().to_system());
         let mut headers = HeaderMap::new();
-        for (name, value) in &sample.headers {
-            if let (Ok(name), Ok(value)) =
-                (name.parse::<HeaderName>(), HeaderValue::from_str(&fill(value, &id, now)))
-            {
+        let (written, body) = sample.fill(&id, seconds(now));
+        for (name, value) in written {
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
                 headers.insert(name, value);
             }
         }
@@ -155,7 +155,7 @@ impl Prepared {
             provider: sender.provider,
             event_type: sample.event_type.clone(),
             url: format!("http://{}/webhooks/{}", server.ingress(), sender.provider),
-            body: fill(&sample.body, &id, now),
+            body,
             id,
             headers,
             verifier,

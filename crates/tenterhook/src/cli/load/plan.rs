@@ -14,7 +14,7 @@ use tenterhook_verify::{Request, Verifier};
 
 use super::filler;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::signing::fill;
+use crate::cli::sample::seconds;
 
 /// Bodies that differ in more than their id, so that no two neighbours are alike.
 const TEMPLATES: u64 = 16;
@@ -107,18 +107,17 @@ impl Plan {
         let mut run = [0; RUN_BYTES];
         HEXLOWER.encode_mut(&nonce, &mut run);
         let (mut headers, mut marked) = (HeaderMap::new(), Vec::new());
-        for (name, value) in &sample.headers {
+        let (written, body) = sample.fill(PLACE, seconds(now));
+        for (name, value) in written {
             let name = name.parse::<HeaderName>().map_err(|error| broken(&error))?;
-            let value = fill(value, PLACE, now);
             if let Some(at) = value.find(PLACE) {
                 marked.push(Marked { name, value: value.into_bytes(), at });
             } else {
                 headers.insert(name, HeaderValue::from_str(&value).map_err(|error| broken(&error))?);
             }
         }
-        let templates = (0..TEMPLATES)
-            .map(|_| template(&fill(&sample.body, PLACE, now), body_bytes, &mut random))
-            .collect::<Result<_, _>>()?;
+        let templates =
+            (0..TEMPLATES).map(|_| template(&body, body_bytes, &mut random)).collect::<Result<_, _>>()?;
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: tenterhook-load\r\n",
             target.path, target.host
