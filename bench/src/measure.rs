@@ -9,7 +9,6 @@ use tenterhook::cli::load::drive::{Load, Pace};
 use tenterhook::cli::load::figures::{Handled, Sent};
 use tenterhook::cli::load::plan::{self, Ingredients, Plan};
 use tenterhook::model::SystemClock;
-use tenterhook_verify::provider::Sample;
 use tenterhook_verify::{Secret, Verifier, provider};
 use tokio::net::TcpListener;
 
@@ -150,7 +149,7 @@ const PUSH: &str = r#"{"ref":"refs/heads/main","before":"00000000000000000000000
 /// Requests as GitHub would send them: `push` events, signed with the secret of every target.
 pub(crate) fn plan(address: SocketAddr, path: &str, body_bytes: usize) -> anyhow::Result<Plan> {
     let provider = provider::provider("github").ok_or_else(|| anyhow!("no github in the catalog"))?;
-    let sample = Sample {
+    let sample = provider::Sample {
         event_type: "push".to_owned(),
         headers: [
             ("Content-Type", "application/json"),

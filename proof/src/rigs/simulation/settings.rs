@@ -125,6 +125,8 @@ impl Settings {
             path: format!("/webhooks/{name}"),
             provider: Some(catalog),
             verifier: verifier(catalog, secrets)?,
+            secrets_configured: secrets.len(),
+            key_credentials: None,
             handshakes: catalog.handshakes.clone(),
             handshake_settings: HandshakeSettings::default(),
             event_id: IdRule::Located(catalog.event_id.clone()),
