@@ -73,7 +73,9 @@ fn sample(source: &Source) -> Option<Post> {
 #[tokio::test]
 async fn every_provider_is_taken_as_init_configures_it_and_refused_with_a_bit_changed() {
     let directory = tempfile::tempdir().unwrap();
-    let sources: Vec<Source> = catalog().iter().filter_map(|it| source(it, directory.path())).collect();
+    let mut sources: Vec<Source> = catalog().iter().filter_map(|it| source(it, directory.path())).collect();
+    // No handler runs here whose answer could be passed on.
+    sources.iter_mut().for_each(|source| source.respond = None);
     let gateway = Gateway::start(sources.clone()).await;
     let (mut taken, mut wrong) = (0, Vec::new());
     for source in &sources {
