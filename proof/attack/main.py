@@ -133,7 +133,9 @@ def main():
     directory = tempfile.mkdtemp(prefix="tenterhook-attack-", dir=fast_directory())
     kept = True
     try:
-        fixture = gateway.Fixture(options.binary, options.seed, os.path.join(directory, "run"), options.control == "open")
+        # Gateways are started in directories of their own.
+        binary = options.binary and os.path.abspath(options.binary)
+        fixture = gateway.Fixture(binary, options.seed, os.path.join(directory, "run"), options.control == "open")
         if options.control != "stand-in" and (why := does_not_start(fixture)):
             print(f"error: the gateway does not start with the sources of the fixture: {why}", file=sys.stderr)
             return 2
